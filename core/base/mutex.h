@@ -1,0 +1,130 @@
+#pragma once
+
+// Mutexes with a rank: a thread may only take a lock of a higher rank than those it holds (the same
+// rank only where the table says so). Builds with NTFS_CHECK_LOCK_ORDER verify each acquisition.
+// clang's -Wthread-safety verifies what each lock guards.
+
+#include <pthread.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#if defined(__clang__)
+#define NTFS_THREAD_ANNOTATION(x) __attribute__((x))
+#else
+#define NTFS_THREAD_ANNOTATION(x)
+#endif
+#define CAPABILITY(x) NTFS_THREAD_ANNOTATION(capability(x))
+#define SCOPED_CAPABILITY NTFS_THREAD_ANNOTATION(scoped_lockable)
+#define GUARDED_BY(x) NTFS_THREAD_ANNOTATION(guarded_by(x))
+#define PT_GUARDED_BY(x) NTFS_THREAD_ANNOTATION(pt_guarded_by(x))
+#define REQUIRES(...) NTFS_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
+#define REQUIRES_SHARED(...) NTFS_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
+#define ACQUIRE(...) NTFS_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
+#define ACQUIRE_SHARED(...) NTFS_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))
+#define RELEASE(...) NTFS_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
+#define RELEASE_SHARED(...) NTFS_THREAD_ANNOTATION(release_shared_capability(__VA_ARGS__))
+#define RELEASE_GENERIC(...) NTFS_THREAD_ANNOTATION(release_generic_capability(__VA_ARGS__))
+#define EXCLUDES(...) NTFS_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS NTFS_THREAD_ANNOTATION(no_thread_safety_analysis)
+
+namespace ntfs {
+
+/// The order in which locks are taken, first to last.
+enum class LockRank : int {
+  Frontend,       // inode table of the FUSE front end, handle tables
+  Volume,         // the gate: shared by every change, exclusive to freeze the volume
+  Stream,         // one file's stream: sizes, runlist, buffered pages (several: by file reference)
+  Checkpoint,     // one commit or checkpoint at a time
+  Metadata,       // shared by readers of metadata, exclusive by a Transaction
+  FileTable,      // file reference -> File
+  ClusterBitmap,  // runs that are reserved, or freed and not yet reusable
+  Page,           // the table of metadata pages
+  Log,            // lfs: positions and the page ring
+  LogFlush,       // lfs: one flush at a time; held across the log's own I/O
+  Device,         // free rings of the device
+};
+
+class CAPABILITY("mutex") Mutex {
+ public:
+  explicit Mutex(LockRank rank) : rank_(rank) {}
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  void lock() ACQUIRE();
+  void unlock() RELEASE();
+
+ private:
+  friend class ConditionVariable;
+  std::mutex mutex_;
+  const LockRank rank_;
+};
+
+/// Readers and a writer; a waiting writer goes before new readers.
+class CAPABILITY("shared_mutex") SharedMutex {
+ public:
+  explicit SharedMutex(LockRank rank);
+  ~SharedMutex();
+  SharedMutex(const SharedMutex&) = delete;
+  SharedMutex& operator=(const SharedMutex&) = delete;
+
+  void lock() ACQUIRE();
+  void unlock() RELEASE();
+  void lock_shared() ACQUIRE_SHARED();
+  void unlock_shared() RELEASE_SHARED();
+
+ private:
+  pthread_rwlock_t lock_;
+  const LockRank rank_;
+};
+
+class SCOPED_CAPABILITY MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  ~MutexLock() RELEASE() { mutex_.unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+class SCOPED_CAPABILITY ExclusiveLock {
+ public:
+  explicit ExclusiveLock(SharedMutex& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  ~ExclusiveLock() RELEASE() { mutex_.unlock(); }
+  ExclusiveLock(const ExclusiveLock&) = delete;
+  ExclusiveLock& operator=(const ExclusiveLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
+class SCOPED_CAPABILITY SharedLock {
+ public:
+  explicit SharedLock(SharedMutex& mutex) ACQUIRE_SHARED(mutex) : mutex_(mutex) {
+    mutex_.lock_shared();
+  }
+  ~SharedLock() RELEASE_GENERIC() { mutex_.unlock_shared(); }
+  SharedLock(const SharedLock&) = delete;
+  SharedLock& operator=(const SharedLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
+/// Waits on a Mutex that the caller holds.
+class ConditionVariable {
+ public:
+  void wait(Mutex& mutex) REQUIRES(mutex);
+  /// False when `timeout` passed without a notification.
+  bool wait_for(Mutex& mutex, std::chrono::milliseconds timeout) REQUIRES(mutex);
+  void notify_one() { condition_.notify_one(); }
+  void notify_all() { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
+};
+
+}  // namespace ntfs

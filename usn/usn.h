@@ -1,0 +1,27 @@
+#pragma once
+
+// Usn: a position in the change journal. The journal itself comes with its own issue.
+
+#include <compare>
+#include <cstdint>
+
+namespace ntfs::usn {
+
+/// Update sequence number of the change journal: byte offset of a record in $UsnJrnl:$J; 0 is
+/// "none".
+class Usn {
+ public:
+  constexpr Usn() = default;
+  static constexpr Usn from_raw(uint64_t raw) {
+    Usn usn;
+    usn.value_ = raw;
+    return usn;
+  }
+  constexpr uint64_t raw() const { return value_; }
+  friend constexpr auto operator<=>(Usn, Usn) = default;
+
+ private:
+  uint64_t value_ = 0;
+};
+
+}  // namespace ntfs::usn
