@@ -1,0 +1,1 @@
+#include "lfs/log_reader.h"

@@ -1,0 +1,1 @@
+#include "lfs/restart_area.h"
