@@ -9,13 +9,11 @@ namespace ntfs {
 namespace {
 
 #if defined(NTFS_CHECK_LOCK_ORDER)
-// Ranks held by this thread, as counts; several locks of one rank are allowed for streams only,
-// whose owners take them in the order of their file references.
+// Ranks held by this thread, as counts; never two of one rank.
 thread_local std::array<int, 16> held{};
 
 void note_acquire(LockRank rank) {
-  for (size_t i = static_cast<size_t>(rank) + (rank == LockRank::Stream ? 1 : 0); i < held.size();
-       ++i) {
+  for (size_t i = static_cast<size_t>(rank); i < held.size(); ++i) {
     ASSERT(held[i] == 0);
   }
   ++held[static_cast<size_t>(rank)];

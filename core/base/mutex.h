@@ -1,7 +1,7 @@
 #pragma once
 
-// Mutexes with a rank: a thread may only take a lock of a higher rank than those it holds (the same
-// rank only where the table says so). Builds with NTFS_CHECK_LOCK_ORDER verify each acquisition.
+// Mutexes with a rank: a thread may only take a lock of a higher rank than all that it holds.
+// Builds with NTFS_CHECK_LOCK_ORDER verify each acquisition.
 // clang's -Wthread-safety verifies what each lock guards.
 
 #include <pthread.h>
@@ -34,15 +34,17 @@ namespace ntfs {
 /// The order in which locks are taken, first to last.
 enum class LockRank : int {
   Frontend,       // inode table of the FUSE front end, handle tables
+  Commit,         // one commit of the volume at a time
   Volume,         // the gate: shared by every change, exclusive to freeze the volume
-  Stream,         // one file's stream: sizes, runlist, buffered pages (several: by file reference)
-  Checkpoint,     // one commit or checkpoint at a time
+  StreamChange,   // one stream: who changes its allocation (write-back, truncate, punch, ...)
+  Stream,         // one stream: sizes, runlist, buffered units
+  Checkpoint,     // one checkpoint at a time
   Metadata,       // shared by readers of metadata, exclusive by a Transaction
-  FileTable,      // file reference -> File
-  ClusterBitmap,  // runs that are reserved, or freed and not yet reusable
+  FileTable,      // file reference -> File; files with unwritten changes
+  ClusterBitmap,  // runs that are claimed, or freed and not yet reusable
   Page,           // the table of metadata pages
-  Log,            // lfs: positions and the page ring
   LogFlush,       // lfs: one flush at a time; held across the log's own I/O
+  Log,            // lfs: positions and the page ring
   Device,         // free rings of the device
 };
 

@@ -1,0 +1,117 @@
+#pragma once
+
+// What a Transaction writes to and a checkpoint empties: the log, the table of open attributes, the
+// dirty pages.
+//
+// Rules (log sheet 7.6 "Recommended commit design", 9.3 "Checkpoints"):
+// - Pages reach the device in checkpoints only. A checkpoint holds the metadata lock while it makes
+//   the log durable and copies the dirty pages, so a copy holds whole transactions only, all of
+//   them in the durable log (write-ahead). It writes the copies without the lock.
+// - An interval is the time between two such copyings. Clusters and file records freed in interval
+//   N are reused only when completed_interval() >= N: no record of the log that a replay may read
+//   then speaks of them.
+// - The tables of a checkpoint are empty: no transaction is open, no page of an older interval is
+//   dirty, and slots of open attributes are opened again (0x1C) in each interval before use. A slot
+//   is given to another attribute only when it was opened in neither the current nor the previous
+//   interval.
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/io/block_device.h"
+#include "core/ondisk/log_operations.h"
+#include "core/store/page_cache.h"
+#include "lfs/log_file.h"
+
+namespace ntfs {
+
+class Journal {
+ public:
+  struct Mirror {  ///< $MFTMirr: copies of the first file records
+    uint64_t offset_bytes = 0;
+    uint64_t count_records = 0;
+  };
+
+  /// All references must outlive the journal. `log` is null for a volume that is never changed.
+  Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry,
+          std::unique_ptr<lfs::LogFile> log, Mirror mirror);
+
+  /// Shared: reading metadata. Exclusive: a Transaction, and the head of a checkpoint.
+  SharedMutex& metadata_lock() { return metadata_lock_; }
+
+  /// False when the volume is mounted read-only, or after a failed log or page write.
+  bool is_writable() const { return log_ != nullptr && !failed_.load(std::memory_order_acquire); }
+  /// Stops all further changes (a write failed); says why once.
+  void fail(NtStatus status, std::string_view what);
+
+  /// Makes every committed transaction durable, and all file data written before the call.
+  Result<> flush() EXCLUDES(metadata_lock_);
+  /// Makes every committed transaction durable, writes all dirty pages, and frees the log.
+  Result<> checkpoint() EXCLUDES(metadata_lock_);
+  /// Checkpoint, then the clean dismount of the log. No transaction may follow.
+  Result<> close() EXCLUDES(metadata_lock_);
+
+  /// The running interval. Guarded by the metadata lock.
+  uint64_t interval() const { return interval_; }
+  /// All changes of intervals up to this one are on the device in place.
+  uint64_t completed_interval() const { return completed_.load(std::memory_order_acquire); }
+  /// Whether a checkpoint is due: the log has filled, or pages too many are dirty.
+  bool wants_checkpoint() const;
+  /// Whether anything was changed since the last checkpoint.
+  bool has_changes() const { return changed_.load(std::memory_order_acquire); }
+  /// Bytes appended to the log and not yet durable.
+  uint64_t pending_bytes() const { return log_ ? log_->pending_bytes() : 0; }
+  const lfs::LogFile* log() const { return log_.get(); }
+
+  /// Raised by each aborted transaction: what was derived from pages before must be derived anew.
+  uint64_t abort_count() const { return aborts_; }
+
+ private:
+  friend class Transaction;
+  struct PageCopy {
+    uint64_t offset;  // device
+    size_t at;        // in the buffer
+    size_t length;
+  };
+  struct Snapshot {
+    AlignedBuffer buffer;
+    std::vector<PageCopy> copies;
+    lfs::Lsn start;
+    uint64_t interval = 0;
+  };
+
+  Result<> ensure_open(MetadataStream& stream);
+  Result<uint32_t> assign_slot(const MetadataStream& stream);
+  bool has_free_slots() const;
+  Result<Snapshot> take_snapshot() REQUIRES(checkpoint_mutex_) EXCLUDES(metadata_lock_);
+  Result<> write_snapshot(const Snapshot& snapshot);
+  Result<> checkpoint_locked() REQUIRES(checkpoint_mutex_);
+
+  BlockDevice& device_;
+  PageCache& pages_;
+  const ondisk::VolumeGeometry geometry_;
+  const std::unique_ptr<lfs::LogFile> log_;
+  const Mirror mirror_;
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> changed_{false};
+  std::atomic<uint64_t> completed_{0};
+  std::atomic<uint64_t> dirty_bytes_{0};
+  Mutex checkpoint_mutex_{LockRank::Checkpoint};
+  mutable SharedMutex metadata_lock_{LockRank::Metadata};
+
+  struct Slot {
+    uint64_t stream_file = 0;  // raw file reference of the owner
+    uint64_t stream_id = 0;
+    uint64_t opened_interval = 0;  // 0 = free
+  };
+  // Guarded by metadata_lock_ (exclusive); the analysis cannot follow a lock that a Transaction
+  // holds.
+  std::vector<Slot> slots_;
+  uint64_t interval_ = 1;
+  uint64_t slots_in_use_ = 0;
+  uint64_t aborts_ = 0;
+};
+
+}  // namespace ntfs

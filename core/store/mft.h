@@ -1,0 +1,68 @@
+#pragma once
+
+// File records: finding, allocating and freeing them; growth of $MFT with its bitmap.
+// All calls: the caller holds Journal::metadata_lock (exclusively where a Transaction is passed).
+
+#include <set>
+#include <vector>
+
+#include "core/ondisk/file_record.h"
+#include "core/store/page_cache.h"
+#include "core/store/transaction.h"
+
+namespace ntfs {
+
+class Volume;
+
+class Mft {
+ public:
+  /// `volume` must outlive the object. `records`: the stream of $MFT::$DATA, `bitmap`: of $BITMAP.
+  Mft(Volume& volume, MetadataStreamRef records, MetadataStreamRef bitmap);
+
+  /// Record `number`, in use or not. EndOfFile past the end of $MFT.
+  Result<PageRef> record(uint64_t number);
+  /// The base record of `file`: in use, of this sequence number, not an extension record.
+  /// ObjectNameNotFound if it is not (a stale reference).
+  Result<PageRef> base_record(FileReference file);
+
+  /// Takes a free record (bit set; the record itself unchanged: the caller initializes it with
+  /// initialize()). May grow $MFT. DiskFull.
+  Result<PageRef> allocate(Transaction& transaction);
+  /// Logs the complete image of a record that allocate() gave: first the way back (deallocate),
+  /// then the image. `image`: unprotected, used bytes.
+  Result<> initialize(Transaction& transaction, const PageRef& page, ByteView image);
+  /// Frees a record: in-use cleared, sequence + 1, bit cleared. Reusable after a checkpoint.
+  Result<> free(Transaction& transaction, const PageRef& page);
+
+  /// Records that $MFT has room for.
+  uint64_t total_records() const;
+  /// The sequence number for a new use of the free record in `page` (never 0).
+  static uint16_t next_sequence(const MetadataPage& page);
+  const MetadataStreamRef& records() const { return records_; }
+  const MetadataStreamRef& bitmap() const { return bitmap_; }
+  Result<bool> is_allocated(uint64_t number);
+
+ private:
+  friend class Transaction;
+  Result<uint64_t> find_free(uint64_t from, uint64_t to);
+  Result<> grow(Transaction& transaction);
+  Result<> grow_bitmap(Transaction& transaction, uint64_t records);
+  Result<> format_records(const std::vector<ClusterRun>& runs, uint64_t first_record);
+  Result<> change_bit(Transaction& transaction, uint64_t number, bool set);
+  void finish(const std::vector<uint64_t>& freed, uint64_t interval, bool committed);
+
+  Volume& volume_;
+  const MetadataStreamRef records_;
+  const MetadataStreamRef bitmap_;
+  // Guarded by the metadata lock (exclusive).
+  uint64_t hint_;
+  uint64_t initialized_records_ = 0;
+  struct Freed {
+    uint64_t number;
+    uint64_t interval;
+  };
+  std::vector<Freed> freed_;         // in order of interval
+  std::set<uint64_t> not_reusable_;  // the numbers in freed_
+};
+
+}  // namespace ntfs

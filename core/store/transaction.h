@@ -1,0 +1,84 @@
+#pragma once
+
+// One change of the volume, whole or not at all: the only way metadata changes after `format`.
+//
+//   Transaction transaction(journal);
+//   TRY(transaction.begin());              // waits for log space; takes the metadata lock
+//   TRY(transaction.perform(op, page));    // check, log redo + undo, apply
+//   transaction.commit();                  // cannot fail: appends the end record, releases the
+//   lock
+//
+// Without commit the destructor performs the inverse of each operation, last first, and ends the
+// transaction so: in the log it is then a transaction without effect. One transaction runs at a
+// time (the metadata lock): the log's records stand in the order of the changes, each transaction's
+// together, and a cut anywhere leaves whole transactions followed by at most one that is undone.
+
+#include <vector>
+
+#include "core/store/cluster_allocator.h"
+#include "core/store/operations.h"
+#include "core/store/page_cache.h"
+
+namespace ntfs {
+
+class Journal;
+
+class Transaction {
+ public:
+  explicit Transaction(Journal& journal);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  /// Waits until the log has room for the largest transaction and takes the metadata lock
+  /// exclusively. Errors: MediaWriteProtected (volume read-only, or a log write failed),
+  /// LogFileFull (the log is too small), the device's.
+  Result<> begin() NO_THREAD_SAFETY_ANALYSIS;
+
+  /// Changes `page` by `operation`. Errors: FileCorruptError when the operation does not fit.
+  Result<> perform(const Operation& operation, const PageRef& page);
+  /// Overwrites a whole page that was just `create`d: an index block or a new raw page. Nothing to
+  /// undo: the block is unreachable without the rest of the transaction.
+  Result<> perform_new(ByteView bytes, const PageRef& page);
+
+  /// Makes the changes permanent in memory and in the log's order (durable with the next flush).
+  void commit() NO_THREAD_SAFETY_ANALYSIS;
+  bool is_active() const { return active_; }
+
+  /// Clusters freed here become reusable when a checkpoint after the commit is durable. (The bits
+  /// are cleared by the caller through free_clusters in cluster_allocator.h.)
+  Journal& journal() { return journal_; }
+  /// Bytes of log used so far; multi-step operations stop and go on in a new transaction.
+  uint64_t log_bytes() const { return log_bytes_; }
+  /// Largest log_bytes() that a caller should reach: about half of what was reserved.
+  uint64_t log_budget() const { return log_budget_; }
+
+ private:
+  friend class ClusterAllocator;
+  friend class Mft;
+  struct Undo {
+    PageRef page;
+    Operation operation;  // payload: offset into undo_bytes_ (see payload_offset)
+    size_t payload_offset;
+  };
+
+  Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
+  void abort();
+  void end() NO_THREAD_SAFETY_ANALYSIS;
+
+  Journal& journal_;
+  bool active_ = false;
+  bool rolling_back_ = false;
+  lfs::Lsn last_lsn_;
+  uint64_t log_bytes_ = 0;
+  uint64_t log_budget_ = 0;
+  std::vector<Undo> undo_;
+  ByteVector undo_bytes_;
+  ByteVector scratch_;
+  // What the allocators must know at the end.
+  std::vector<ClusterRun> allocated_;
+  std::vector<ClusterRun> freed_;
+  std::vector<uint64_t> freed_records_;
+};
+
+}  // namespace ntfs
