@@ -3,24 +3,34 @@
 // The device under a volume: an image file, a block device, or memory (tests). Offsets, lengths and
 // memory of every transfer are aligned to logical_block_size(). All calls may come from any thread.
 
-#include <cstdlib>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "core/base/bytes.h"
 
 namespace ntfs {
 
-/// 4096-aligned memory that goes to the device without a copy. Zeroed when made.
+class BufferArena;
+
+/// 4096-aligned memory that goes to the device without a copy. Zeroed when made. One that a device
+/// gave out must not outlive that device.
 class AlignedBuffer {
  public:
   static constexpr size_t kAlignment = 4096;
 
   AlignedBuffer() = default;
-  /// `size_bytes` is rounded up to a multiple of 4096.
+  /// Memory of the heap. `size_bytes` is rounded up to a multiple of 4096.
   explicit AlignedBuffer(size_t size_bytes);
-  AlignedBuffer(AlignedBuffer&&) = default;
-  AlignedBuffer& operator=(AlignedBuffer&&) = default;
+  /// Memory of `arena`, which gets it back; of the heap when the arena has no room left.
+  AlignedBuffer(size_t size_bytes, BufferArena& arena);
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   std::byte* data() { return memory_.get(); }
   const std::byte* data() const { return memory_.get(); }
@@ -30,7 +40,11 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
+    Free() : Free(nullptr, 0) {}
+    Free(BufferArena* from, size_t size_bytes) : arena(from), size(size_bytes) {}
+    BufferArena* arena;  ///< null: the heap
+    size_t size;
+    void operator()(std::byte* memory) const;
   };
   std::unique_ptr<std::byte[], Free> memory_;
   size_t size_ = 0;
@@ -67,6 +81,10 @@ class BlockDevice {
   virtual Result<> transfer_durable(std::span<const IoRequest> writes) = 0;
   /// Returns when all writes that had completed before the call are on stable storage.
   virtual Result<> flush() = 0;
+
+  /// Says that nobody needs these bytes any more; what a later read finds there is undefined.
+  /// NotSupported where the device cannot forget; nothing is lost then.
+  virtual Result<> discard(uint64_t offset, uint64_t length_bytes);
 
   /// Memory for transfers; cheaper than AlignedBuffer where the device registers it.
   virtual AlignedBuffer allocate(size_t size_bytes) { return AlignedBuffer(size_bytes); }
