@@ -31,6 +31,8 @@ constexpr size_t kLargestPlainCall = size_t{32} << 10;
 constexpr size_t kMostDsyncWrites = 4;
 // How often a transfer is tried again, a millisecond apart, when the kernel says EAGAIN.
 constexpr uint32_t kMostStalls = 10000;
+constexpr std::string_view kInUse =
+    "in use: mounted, or open in another program; unmount it or end that program first";
 // Beside errno values: the file ended before the transfer did.
 constexpr int kPastEnd = -1;
 
@@ -365,6 +367,7 @@ Result<> UringDevice::open_file() {
     if (probe >= 0) close(probe);
   }
   fd_ = ::open(path_.c_str(), flags);
+  if (fd_ < 0 && errno == EBUSY) return refuse(path_, kInUse, NtStatus::SharingViolation);
   if (fd_ < 0) return refuse(path_, error_text(errno), status_of_open(errno));
   if (fstat(fd_, &status) != 0) return refuse(path_, error_text(errno), status_of_open(errno));
   if (S_ISBLK(status.st_mode) != is_block_device_) {
@@ -390,8 +393,7 @@ Result<> UringDevice::lock_image() {
     in_use_elsewhere_ = true;
     return {};
   }
-  return refuse(path_, "in use by another program; unmount it or wait until that program ends",
-                NtStatus::SharingViolation);
+  return refuse(path_, kInUse, NtStatus::SharingViolation);
 }
 
 namespace {

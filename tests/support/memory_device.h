@@ -41,7 +41,7 @@ class MemoryDevice final : public BlockDevice {
   Result<> discard(uint64_t offset, uint64_t length_bytes) override;
 
   /// Not while other threads use the device.
-  void set_read_only(bool read_only) { read_only_ = read_only; }
+  void make_read_only() { read_only_ = true; }
 
   /// The `nth` write request from now (1 is the next) gives IoDeviceError and changes nothing;
   /// with Forever, so does each one after it.
