@@ -10,6 +10,7 @@
 // Invariants: durable_lsn <= last_lsn. A page that holds a record at or above the oldest LSN of
 // either restart page on the device is never overwritten.
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -48,7 +49,8 @@ struct LogStart {
   Lsn floor;
   /// Client data of the first client restart record (type 2), at most kMaximumRestartRecord.
   ByteView restart_record;
-  /// Type 1 records to have on the device right behind it, e.g. the Open of $MFT.
+  /// Type 1 records to have on the device right behind it, e.g. the Open of $MFT. All together
+  /// fit into one page.
   std::span<const Record> first_records;
   /// A record that means nothing to any replayer; its client data is padded with zeros as needed.
   /// Goes before a restart record that would not fit, and into the page before the first one.
@@ -116,60 +118,63 @@ class LogFile {
   const LogGeometry& geometry() const { return geometry_; }
 
  private:
+  static constexpr size_t kChunkPages = 64;
+  static constexpr size_t kMaximumSpares = 8;
+
   /// Record pages that are neighbours in the file and in memory, not yet all durable.
   struct Chunk {
-    uint64_t first_offset = 0;
-    size_t pages = 0;  ///< in use
+    uint64_t first_offset = 0;  ///< of the first page in the file
+    size_t pages = 0;           ///< in use
+    size_t written = 0;         ///< of those, the first ones that are durable in place
     PageBuffer memory;
+    MutableBytes page(size_t index) { return memory.bytes().subspan(index * kPageSize, kPageSize); }
   };
-  /// A page in a chunk.
-  struct PageRef {
-    uint64_t offset = 0;  ///< in the log file
-    MutableBytes bytes;
-  };
-  /// What one flush writes.
+  /// What one flush writes, in this order, each durable before the next.
   struct FlushSet {
-    std::vector<LogWrite> first;   ///< a page that became full and has an older durable version
+    std::vector<LogWrite> first;   ///< a full page of which an older version is durable elsewhere
     std::vector<LogWrite> before;  ///< new full pages up to the end of the file
     std::vector<LogWrite> after;   ///< new full pages from the first record page on
-    bool has_tail = false;         ///< tail_page_ holds a copy of the open page
-    Lsn cut;                       ///< last record in it
+    bool has_tail = false;         ///< tail_page_ is a copy of the open page
     uint64_t full_pages = 0;
+    Lsn cut;                      ///< last record in it
+    uint64_t appended_bytes = 0;  ///< up to the cut
   };
-  /// A record as it goes into the log, either type.
+  /// A record of either type as it goes into the log.
   struct Pending {
     RecordType type = RecordType::Client;
     uint32_t transaction_id = 0;
     Lsn previous;
     Lsn undo_next;
     std::span<const ByteView> parts;
-    uint64_t data_bytes = 0;  ///< of the record; parts may be shorter, the rest is zero
+    uint64_t data_bytes = 0;  ///< at least the sum of the parts; the rest is zero
   };
 
   LogFile(LogStore& store, const LogGeometry& geometry, uint64_t sequence, const LogStart& how);
 
-  Result<> begin_epoch(const LogStart& how) EXCLUDES(mutex_);
+  Result<> begin_epoch(const LogStart& how, const RestartPages& old) EXCLUDES(mutex_);
   Result<> write_first_pages() EXCLUDES(mutex_);
-  Result<> write_restart_page(size_t index, const RestartPage& content) EXCLUDES(mutex_);
-  RestartPage restart_page(Lsn restart_lsn, Lsn oldest, uint64_t data_bytes) const;
-  RestartPage closed_restart_page(uint64_t sequence) const;
-  void fill_dummy_page(MutableBytes page) const;
+  void fill_dummy_page(MutableBytes page, uint64_t sequence) const;
 
   Lsn append_locked(const Pending& record) REQUIRES(mutex_);
   Lsn append_restart_locked(ByteView client_restart_record) REQUIRES(mutex_);
-  void append_filler_locked(uint64_t room) REQUIRES(mutex_);
+  void append_filler_locked(uint64_t room_bytes) REQUIRES(mutex_);
   void start_page_locked() REQUIRES(mutex_);
-  PageRef open_page_locked() REQUIRES(mutex_);
-  void finish_page_locked() REQUIRES(mutex_);
+  uint64_t room_locked() const REQUIRES(mutex_);
+  MutableBytes open_page_locked() REQUIRES(mutex_);
+  void snapshot_locked(MutableBytes into) REQUIRES(mutex_);
 
   void acquire_io_locked() REQUIRES(mutex_);
   void release_io_locked() REQUIRES(mutex_);
-  Result<> flush_once() EXCLUDES(mutex_);
+  Result<> flush_once_locked() REQUIRES(mutex_);
   FlushSet collect_locked() REQUIRES(mutex_);
-  void forget_written_locked(const FlushSet& set) REQUIRES(mutex_);
-  Result<> write_set(const FlushSet& set) EXCLUDES(mutex_);
-  Result<> write_pages(std::span<const LogWrite> writes) EXCLUDES(mutex_);
-  Result<> fail(NtStatus error) EXCLUDES(mutex_);
+  void retire_locked(const FlushSet& set) REQUIRES(mutex_);
+  void recycle_locked() REQUIRES(mutex_);
+  Result<> write_set(const FlushSet& set);
+  Result<> write_tail(uint64_t target_offset);
+  void make_tail_copy(uint64_t target_offset);
+  Result<> write_restart_page(size_t index, RestartPage content);
+  Result<> write_final_pages();
+  RestartPage restart_page(Lsn restart_lsn, Lsn oldest, uint64_t data_bytes) const;
 
   uint64_t used_pages_locked() const REQUIRES(mutex_);
   uint64_t free_bytes_locked() const REQUIRES(mutex_);
@@ -177,9 +182,9 @@ class LogFile {
 
   LogStore& store_;
   const LogGeometry geometry_;
-  const uint32_t open_log_count_;
-  const uint32_t filler_transaction_id_;
   const ByteVector filler_;
+  const uint32_t filler_transaction_id_;
+  const uint32_t open_log_count_;
   const uint64_t checkpoint_reserve_;
 
   mutable Mutex mutex_{LockRank::Log};
@@ -187,25 +192,27 @@ class LogFile {
   bool io_busy_ GUARDED_BY(mutex_) = false;
   NtStatus failure_ GUARDED_BY(mutex_) = NtStatus::Success;  ///< FileClosed after close()
 
-  uint64_t sequence_ GUARDED_BY(mutex_);           ///< of the open page
-  uint64_t open_offset_ GUARDED_BY(mutex_) = 0;    ///< of the open page in the file; 0: none
+  uint64_t sequence_ GUARDED_BY(mutex_);           ///< of the page started last
+  uint64_t next_offset_ GUARDED_BY(mutex_);        ///< of the page to start next
+  bool has_open_page_ GUARDED_BY(mutex_) = false;  ///< the page started last has room for a header
   uint64_t open_used_ GUARDED_BY(mutex_) = 0;      ///< where the next record stands in it
-  uint64_t next_offset_ GUARDED_BY(mutex_);        ///< of the page behind the open one
-  uint64_t first_pending_ GUARDED_BY(mutex_) = 0;  ///< index in chunks_.front() of the first page
-  bool has_durable_version_ GUARDED_BY(mutex_) = false;  ///< of the first pending page
+  bool has_older_version_ GUARDED_BY(mutex_) = false;  ///< durable, of the first unwritten page
   std::deque<Chunk> chunks_ GUARDED_BY(mutex_);
   std::vector<PageBuffer> spare_ GUARDED_BY(mutex_);
   Lsn last_lsn_ GUARDED_BY(mutex_);
   Lsn durable_lsn_ GUARDED_BY(mutex_);
-  uint64_t pending_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t appended_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t durable_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t reserved_bytes_ GUARDED_BY(mutex_) = 0;
   std::array<Lsn, 2> page_oldest_ GUARDED_BY(mutex_);  ///< oldest LSN of each restart page on disk
 
-  // Owned by whoever holds io_busy_.
-  PageBuffer tail_page_;
-  PageBuffer restart_buffer_;
-  size_t tail_slot_ = 0;      ///< the one to write next
-  size_t restart_index_ = 0;  ///< the restart page to write next: the older one
+  // Owned by whoever has set io_busy_.
+  PageBuffer home_page_{kPageSize};
+  PageBuffer tail_page_{kPageSize};
+  PageBuffer restart_buffer_{kPageSize};
+  uint64_t open_page_offset_ = 0;  ///< of the page in tail_page_
+  size_t tail_slot_ = 0;           ///< the one to write next
+  size_t restart_index_ = 0;       ///< the restart page to write next: the older one
   uint16_t tail_update_sequence_ = 0;
   uint16_t restart_update_sequence_ = 0;
 };

@@ -1,1 +1,365 @@
 #include "lfs/log_reader.h"
+
+#include <algorithm>
+
+namespace ntfs::lfs {
+
+namespace {
+
+/// Longest client data that anyone writes: two payloads of 64 KiB and the LCN list, with room.
+constexpr uint64_t kMaximumReadableData = uint64_t{1} << 20;
+constexpr size_t kNoCopy = ~size_t{0};
+
+const RecordPageHeader& header_of(ByteView page) { return struct_at<RecordPageHeader>(page); }
+Lsn last_lsn_of(const RecordPageHeader& header) { return Lsn::from_raw(header.last_lsn.get()); }
+Lsn last_end_of(const RecordPageHeader& header) { return Lsn::from_raw(header.last_end_lsn.get()); }
+
+/// Undoes the fix-up of a record page; false if it is none, or torn.
+bool open_page(MutableBytes page) {
+  const auto& signature = struct_at<MultiSectorHeader>(page).signature;
+  return std::string_view(signature.data(), signature.size()) == "RCRD" && try_unprotect(page);
+}
+
+Origin record_origin(Lsn lsn) { return {"log record (its LSN)", 0, lsn.raw()}; }
+
+}  // namespace
+
+LogReader::LogReader(LogStore& store, const RestartPage& restart, LogState state,
+                     const LogGeometry& geometry)
+    : store_(&store), restart_(restart), state_(state), geometry_(geometry), groups_(kGroups) {}
+
+Result<LogReader> LogReader::open(LogStore& store) {
+  const RestartPages pages = TRY(RestartPages::read(store));
+  if (pages.state == LogState::Corrupt) {
+    corrupt({"log file", 0, 0}, "restart pages", 0, "one that is valid");
+    return NtStatus::LogCorrupt;
+  }
+  if (pages.state == LogState::Empty) return NtStatus::EndOfFile;
+  const RestartPage& restart = pages.current();
+  if (!restart.is_supported_version()) return NtStatus::NotSupported;
+  if (!restart.has_client) return NtStatus::EndOfFile;
+  const LogGeometry geometry = TRY(restart.geometry());
+  LogReader reader(store, restart, pages.state, geometry);
+  if (restart.major_version >= 2) {
+    TRY(reader.load_fast_pages());
+  } else {
+    TRY(reader.load_tail_copies());
+  }
+  TRY(reader.find_end());
+  return reader;
+}
+
+// ---- Pages --------------------------------------------------------------------------------------
+
+Result<> LogReader::load_tail_copies() {
+  for (size_t slot = 0; slot < 2; ++slot) {
+    Copy copy{0, PageBuffer(kPageSize)};
+    TRY(store_->read(kTailSlotOffset + slot * kPageSize, copy.memory.bytes()));
+    if (!open_page(copy.memory.bytes())) continue;
+    auto& header = struct_at<RecordPageHeader>(copy.memory.bytes());
+    copy.target = header.last_lsn.get();
+    if (!geometry_.is_record_page(copy.target)) continue;
+    header.last_lsn = header.last_end_lsn;  // as it is in place
+    copies_.push_back(std::move(copy));
+  }
+  return {};
+}
+
+/// LFS 2.0: the better page of each pair, as long as they follow each other.
+Result<> LogReader::load_fast_pages() {
+  PageBuffer memory(2 * kFastPairs * kPageSize);
+  TRY(store_->read(kFastPageOffset, memory.bytes()));
+  for (size_t pair = 0; pair < kFastPairs; ++pair) {
+    std::optional<Copy> best;
+    for (const size_t index : {pair, pair + kFastPairs}) {
+      const MutableBytes bytes = memory.bytes().subspan(index * kPageSize, kPageSize);
+      if (!open_page(bytes)) continue;
+      const auto& header = header_of(bytes);
+      const uint64_t target = header.copy_of_offset.get();
+      if (!geometry_.is_record_page(target)) continue;
+      // Versions of one page: the later one has later records, or more of the last one.
+      const auto rank = [](const RecordPageHeader& h) {
+        return std::pair(h.last_lsn.get(), h.last_end_lsn.get());
+      };
+      if (best && rank(best->header()) >= rank(header)) continue;
+      best = Copy{target, PageBuffer(kPageSize)};
+      std::copy(bytes.begin(), bytes.end(), best->memory.bytes().begin());
+    }
+    if (!best) break;
+    if (!copies_.empty()) {
+      const Copy& before = copies_.back();
+      const bool follows = best->target == geometry_.next_page(before.target) &&
+                           last_lsn_of(best->header()) >= last_lsn_of(before.header());
+      if (!follows) break;
+    }
+    copies_.push_back(std::move(*best));
+  }
+  return {};
+}
+
+/// The page in its place; nothing if it is not whole. Valid until the next call.
+Result<std::optional<ByteView>> LogReader::place_page(uint64_t page) {
+  const uint64_t group_bytes = kGroupPages * kPageSize;
+  const uint64_t first = align_down(page, group_bytes);
+  Group& group = groups_[first / group_bytes % kGroups];
+  if (group.first_offset != first) {
+    if (group.memory.size() == 0) group.memory = PageBuffer(group_bytes);
+    group.first_offset.reset();
+    const uint64_t length = std::min(group_bytes, geometry_.file_size() - first);
+    TRY(store_->read(first, group.memory.bytes().first(length)));
+    for (size_t i = 0; i < kGroupPages; ++i) {
+      const bool in_file = (i + 1) * kPageSize <= length;
+      group.valid[i] = in_file && open_page(group.memory.bytes().subspan(i * kPageSize, kPageSize));
+    }
+    group.first_offset = first;
+  }
+  const size_t index = (page - first) / kPageSize;
+  if (!group.valid[index]) return std::optional<ByteView>();
+  return std::optional<ByteView>(group.memory.bytes().subspan(page - first, kPageSize));
+}
+
+/// The page, or the copy that stands for it.
+Result<std::optional<ByteView>> LogReader::page_at(uint64_t page) {
+  const auto copy = replaced_.find(page);
+  if (copy != replaced_.end()) {
+    return std::optional<ByteView>(copies_[copy->second].memory.bytes());
+  }
+  return place_page(page);
+}
+
+LogReader::Place LogReader::next_place(Place place) const {
+  const uint64_t next = geometry_.next_page(place.page);
+  const bool wraps = next == geometry_.first_record_offset();
+  return {next, place.sequence + (wraps ? 1 : 0), kPageDataOffset};
+}
+
+// ---- The end of the log -------------------------------------------------------------------------
+
+bool LogReader::belongs(Lsn lsn, const Search& search) const {
+  return lsn == search.last_ok ||
+         (lsn > search.last_ok && geometry_.sequence_of(lsn) == search.expected_sequence);
+}
+
+/// Pages that Windows wrote in one transfer are numbered 1..count; a page out of order was left
+/// over by another transfer. The first page looked at may stand anywhere in its transfer.
+bool LogReader::is_in_order(const RecordPageHeader& header, Search& search) const {
+  const uint16_t count = header.page_count.get();
+  const uint16_t position = header.page_position.get();
+  const bool begins = search.page_position == search.page_count;
+  const bool fits =
+      search.at_first_page ||
+      (begins ? position == 1 : position == search.page_position + 1 && count == search.page_count);
+  return fits && position != 0 && position <= count;
+}
+
+void LogReader::accept(const RecordPageHeader& header, Search& search) {
+  search.last_ok = last_lsn_of(header);
+  const Lsn end = last_end_of(header);
+  if ((header.flags.get() & kPageRecordEnd) != 0 && end >= last_ &&
+      geometry_.can_hold_record(end)) {
+    last_ = end;
+  }
+}
+
+/// Index of the newest copy of `page` that can belong to the log, or kNoCopy.
+size_t LogReader::best_copy(uint64_t page, const Search& search) const {
+  size_t best = kNoCopy;
+  for (size_t i = 0; i < copies_.size(); ++i) {
+    const auto& header = copies_[i].header();
+    if (copies_[i].target != page || !belongs(last_lsn_of(header), search)) continue;
+    if (best == kNoCopy || last_lsn_of(header) > last_lsn_of(copies_[best].header())) best = i;
+  }
+  return best;
+}
+
+// From the page of the restart area's current LSN on, as long as pages continue each other. Where a
+// copy is newer than the page in place, or that one does not count, the copy stands for it:
+//
+//   page in place      | copy            | the page is   | and then
+//   -------------------+-----------------+---------------+------------------------------------------
+//   fits               | none, or older  | that in place | goes on
+//   fits               | newer           | the copy      | the log ends (1.1), goes on (2.0)
+//   torn, old, missing | fits            | the copy      | the log ends (1.1), goes on (2.0)
+//   torn, old, missing | none            | not in it     | the log has ended before
+Result<> LogReader::find_end() {
+  const Lsn start = restart_.current_lsn;
+  Search search;
+  search.expected_sequence = geometry_.sequence_of(start);
+  uint64_t page = geometry_.first_record_offset();
+  if (geometry_.can_hold_record(start)) {
+    page = LogGeometry::page_of(geometry_.offset_of(start));
+    search.last_ok = start;
+    last_ = start;
+  }
+  const bool fast = restart_.major_version >= 2;
+  for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
+    const std::optional<ByteView> in_place = TRY(place_page(page));
+    const RecordPageHeader* place = in_place ? &header_of(*in_place) : nullptr;
+    if (place != nullptr &&
+        (!belongs(last_lsn_of(*place), search) || !is_in_order(*place, search))) {
+      place = nullptr;
+    }
+    const size_t copy = best_copy(page, search);
+    const bool use_copy =
+        copy != kNoCopy &&
+        (place == nullptr || last_lsn_of(copies_[copy].header()) > last_lsn_of(*place) ||
+         (fast && last_lsn_of(copies_[copy].header()) == last_lsn_of(*place)));
+    if (use_copy) {
+      replaced_[page] = copy;
+      accept(copies_[copy].header(), search);
+      if (!fast) break;
+      search.page_count = search.page_position = 1;
+    } else if (place != nullptr) {
+      accept(*place, search);
+      search.page_count = place->page_count.get();
+      search.page_position = place->page_position.get();
+    } else {
+      break;
+    }
+    search.at_first_page = false;
+    page = geometry_.next_page(page);
+    if (page == geometry_.first_record_offset()) ++search.expected_sequence;
+  }
+  return {};
+}
+
+// ---- Records ------------------------------------------------------------------------------------
+
+Result<> LogReader::fetch_data(Place place, Lsn lsn, uint64_t length, Finding& finding) {
+  data_.clear();
+  data_.reserve(length);
+  while (true) {
+    const std::optional<ByteView> page = TRY(page_at(place.page));
+    if (!page || last_lsn_of(header_of(*page)) < lsn) {
+      finding = {"page with the rest of it", place.page};
+      return NtStatus::LogCorrupt;
+    }
+    const uint64_t count = std::min(length - data_.size(), kPageSize - place.in_page);
+    const ByteView piece = page->subspan(place.in_page, count);
+    data_.insert(data_.end(), piece.begin(), piece.end());
+    place.in_page += count;
+    if (data_.size() == length) break;
+    place = next_place(place);
+  }
+  place.in_page = align_up(place.in_page, 8);
+  end_ = place;
+  return {};
+}
+
+/// The record at `lsn`, or nothing and what is wrong. Errors: the store's.
+Result<std::optional<RecordView>> LogReader::fetch(Lsn lsn, Finding& finding) {
+  const uint64_t offset = geometry_.offset_of(lsn);
+  const Place place{LogGeometry::page_of(offset), geometry_.sequence_of(lsn),
+                    LogGeometry::in_page(offset)};
+  const std::optional<ByteView> page = TRY(page_at(place.page));
+  if (!page) {
+    finding = {"page", place.page};
+    return std::optional<RecordView>();
+  }
+  const RecordHeader header = struct_at<RecordHeader>(*page, place.in_page);
+  if (header.this_lsn.get() != lsn.raw()) {
+    finding = {"LSN", header.this_lsn.get()};
+    return std::optional<RecordView>();
+  }
+  const uint64_t length = header.client_data_length.get();
+  if (length > kMaximumReadableData || length >= geometry_.file_size() / 2) {
+    finding = {"client data length", length};
+    return std::optional<RecordView>();
+  }
+  const Place data_place{place.page, place.sequence, place.in_page + kRecordHeaderSize};
+  const Result<> data = fetch_data(data_place, lsn, length, finding);
+  if (!data) {
+    if (data.error() == NtStatus::LogCorrupt) return std::optional<RecordView>();
+    return data.error();
+  }
+  current_ = lsn;
+  return std::optional<RecordView>({lsn, Lsn::from_raw(header.client_previous_lsn.get()),
+                                    Lsn::from_raw(header.client_undo_next_lsn.get()),
+                                    header.record_type.get(), header.transaction_id.get(),
+                                    header.flags.get(), data_});
+}
+
+Result<RecordView> LogReader::read(Lsn lsn) {
+  if (!geometry_.can_hold_record(lsn)) return NtStatus::InvalidParameter;
+  Finding finding;
+  const std::optional<RecordView> record = TRY(fetch(lsn, finding));
+  if (record) return *record;
+  corrupt(record_origin(lsn), finding.field, finding.value);
+  return NtStatus::LogCorrupt;
+}
+
+/// Where the record behind the current one begins. A page says by its last LSN which record is the
+/// last in it; what begins after that one begins in the next page.
+Result<Lsn> LogReader::successor() {
+  const std::optional<ByteView> page = TRY(page_at(end_.page));
+  if (!page) return NtStatus::LogCorrupt;
+  Place place = end_;
+  const bool is_last = last_lsn_of(header_of(*page)) == current_;
+  if (is_last || place.in_page + kRecordHeaderSize > kPageSize) place = next_place(place);
+  return geometry_.lsn_at(place.sequence, place.page + place.in_page);
+}
+
+Result<RecordView> LogReader::next() {
+  if (current_ >= last_) return NtStatus::EndOfFile;
+  const Lsn before = current_;
+  const Lsn lsn = TRY(successor());
+  if (lsn > last_) return NtStatus::EndOfFile;
+  Finding finding;
+  std::optional<RecordView> record = TRY(fetch(lsn, finding));
+  if (record) return *record;
+  if (before < oldest_lsn()) {
+    const uint64_t offset = geometry_.offset_of(lsn);
+    const Place from{LogGeometry::page_of(offset), geometry_.sequence_of(lsn),
+                     LogGeometry::in_page(offset)};
+    record = TRY(search_forward(from, oldest_lsn()));
+    if (record) return *record;
+  }
+  corrupt(record_origin(lsn), finding.field, finding.value);
+  return NtStatus::LogCorrupt;
+}
+
+/// The first record at or behind `from` and at or before `limit`. Record headers are easy to tell:
+/// they begin with their own position.
+Result<std::optional<RecordView>> LogReader::search_forward(Place from, Lsn limit) {
+  for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
+    for (; from.in_page + kRecordHeaderSize <= kPageSize; from.in_page += 8) {
+      const std::optional<ByteView> page = TRY(page_at(from.page));
+      if (!page) break;
+      const Lsn lsn = geometry_.lsn_at(from.sequence, from.page + from.in_page);
+      if (lsn > limit) return std::optional<RecordView>();
+      if (struct_at<le64>(*page, from.in_page).get() != lsn.raw()) continue;
+      Finding finding;
+      const std::optional<RecordView> record = TRY(fetch(lsn, finding));
+      if (record) return record;
+    }
+    from = next_place(from);
+  }
+  return std::optional<RecordView>();
+}
+
+Result<Lsn> LogReader::first_readable_lsn() {
+  const Lsn oldest = oldest_lsn();
+  if (!geometry_.can_hold_record(oldest)) return last_;
+  Place place{LogGeometry::page_of(geometry_.offset_of(oldest)), geometry_.sequence_of(oldest),
+              kPageDataOffset};
+  const uint64_t end_page = LogGeometry::page_of(geometry_.offset_of(last_));
+  // Backwards, as long as the page before is of this lap and not the one where the log ends.
+  for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
+    const uint64_t before = geometry_.previous_page(place.page);
+    const bool wraps = before == geometry_.last_page_offset();
+    if (before == end_page || (wraps && place.sequence < 2)) break;
+    const uint64_t sequence = place.sequence - (wraps ? 1 : 0);
+    const std::optional<ByteView> page = TRY(page_at(before));
+    if (!page) break;
+    const Lsn lsn = last_lsn_of(header_of(*page));
+    // A page in the middle of a long record names a record that begins before it.
+    if (lsn >= geometry_.lsn_at(sequence, before + kPageSize - 8)) break;
+    if (lsn < geometry_.lsn_at(sequence - 1, geometry_.last_page_offset())) break;
+    place.page = before;
+    place.sequence = sequence;
+  }
+  const std::optional<RecordView> record = TRY(search_forward(place, oldest));
+  return record ? record->lsn : oldest;
+}
+
+}  // namespace ntfs::lfs

@@ -5,8 +5,10 @@
 // hostile: every position is checked, every walk is bounded by the size of the file. Not thread
 // safe.
 
+#include <array>
 #include <map>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "lfs/log_format.h"
@@ -45,33 +47,81 @@ class LogReader {
   /// The end: the last record that is whole.
   Lsn last_lsn() const { return last_; }
   /// The first record that can still be found in the file, at or before oldest_lsn().
-  Lsn first_readable_lsn();
+  Result<Lsn> first_readable_lsn();
 
   /// The record at `lsn`. InvalidParameter: no record can be there. LogCorrupt (reported): there is
   /// none.
   Result<RecordView> read(Lsn lsn);
-  /// The record behind the one read last; EndOfFile after the last record.
+  /// The record behind the one read last; EndOfFile after the last record. LogCorrupt (reported):
+  /// the chain breaks. Before oldest_lsn(), where nobody keeps records whole, it goes on behind a
+  /// break with the next record that can be found.
   Result<RecordView> next();
 
  private:
-  struct Page {
-    bool valid = false;
-    uint64_t offset = 0;
+  static constexpr size_t kGroupPages = 16;
+  static constexpr size_t kGroups = 16;
+
+  /// Neighbouring pages as they stand in place, fix-ups undone.
+  struct Group {
+    std::optional<uint64_t> first_offset;
+    std::array<bool, kGroupPages> valid{};
+    PageBuffer memory;
+  };
+  /// A page that stands elsewhere than in its place: a tail copy or a fast page.
+  struct Copy {
+    uint64_t target = 0;
     PageBuffer memory;
     const RecordPageHeader& header() const { return struct_at<RecordPageHeader>(memory.bytes()); }
+  };
+  /// A place in the log: the page and the sequence number that LSNs have there.
+  struct Place {
+    uint64_t page = 0;
+    uint64_t sequence = 0;
+    uint64_t in_page = 0;
+  };
+  struct Finding {
+    std::string_view field;
+    uint64_t value = 0;
+  };
+  /// State of the search for the end.
+  struct Search {
+    uint64_t expected_sequence = 0;
+    Lsn last_ok;
+    uint16_t page_count = 1;
+    uint16_t page_position = 1;
+    bool at_first_page = true;
   };
 
   LogReader(LogStore& store, const RestartPage& restart, LogState state,
             const LogGeometry& geometry);
 
-  Result<> load_copies();
+  Result<> load_tail_copies();
+  Result<> load_fast_pages();
   Result<> find_end();
+  bool is_in_order(const RecordPageHeader& header, Search& search) const;
+  bool belongs(Lsn lsn, const Search& search) const;
+  void accept(const RecordPageHeader& header, Search& search);
+  size_t best_copy(uint64_t page, const Search& search) const;
+
+  Result<std::optional<ByteView>> place_page(uint64_t page);
+  Result<std::optional<ByteView>> page_at(uint64_t page);
+  Place next_place(Place place) const;
+  Result<std::optional<RecordView>> fetch(Lsn lsn, Finding& finding);
+  Result<> fetch_data(Place place, Lsn lsn, uint64_t length, Finding& finding);
+  Result<std::optional<RecordView>> search_forward(Place from, Lsn limit);
+  Result<Lsn> successor();
 
   LogStore* store_;
   RestartPage restart_;
   LogState state_;
   LogGeometry geometry_;
   Lsn last_;
+  std::vector<Copy> copies_;
+  std::map<uint64_t, size_t> replaced_;  ///< page offset -> index of the copy that counts
+  std::vector<Group> groups_;
+  Lsn current_;  ///< the record read last
+  Place end_;    ///< where it ends
+  ByteVector data_;
 };
 
 }  // namespace ntfs::lfs

@@ -296,14 +296,14 @@ struct ClientRestart {
 };
 
 /// Payload of SetNewAttributeSizes. `total_allocated` for compressed and sparse streams only.
-struct AttributeSizes {
+struct NewAttributeSizes {
   uint64_t allocated = 0;
   uint64_t valid = 0;
   uint64_t data = 0;
   std::optional<uint64_t> total_allocated;
 
   ByteVector encode() const;
-  static Result<AttributeSizes> parse(ByteView payload, const Origin& origin);
+  static Result<NewAttributeSizes> parse(ByteView payload, const Origin& origin);
 };
 
 /// Payload of Set/ClearBitsInNonresidentBitMap. `first` counts from the start of target_vcn.
