@@ -71,7 +71,7 @@ TEST(BufferArena, ManyThreadsNeverShareMemory) {
   for (unsigned i = 0; i < 8; ++i) {
     threads.emplace_back([&arena, i] {
       std::mt19937 random(i);
-      for (int round = 0; round < 500; ++round) {
+      for (int round = 0; round < 100; ++round) {
         AlignedBuffer buffer(4096 * (1 + random() % 100), arena);
         const auto mark = std::byte(i + 1);
         std::fill(buffer.bytes().begin(), buffer.bytes().end(), mark);
