@@ -1,0 +1,97 @@
+#include "core/store/default_security.h"
+
+#include <algorithm>
+
+#include "core/store/format.h"
+
+namespace ntfs {
+
+namespace {
+
+using ondisk::AccessMask;
+using ondisk::Ace;
+using ondisk::AceFlags;
+using ondisk::SecurityDescriptor;
+using ondisk::Sid;
+
+// MS-DTYP 2.4.2.4 "Well-Known SID Structures".
+Sid everyone() { return {1, {0}}; }
+Sid local_system() { return {5, {18}}; }
+Sid authenticated_users() { return {5, {11}}; }
+Sid administrators() { return {5, {32, 544}}; }
+Sid users() { return {5, {32, 545}}; }
+
+constexpr uint8_t kInheritToAll = AceFlags::ObjectInherit | AceFlags::ContainerInherit;
+
+Ace allow(Sid sid, uint32_t access_mask, uint8_t flags) {
+  Ace ace;
+  ace.flags = flags;
+  ace.access_mask = access_mask;
+  ace.sid = std::move(sid);
+  return ace;
+}
+
+SecurityDescriptor descriptor_of(Sid owner, Sid group, std::vector<Ace> aces) {
+  SecurityDescriptor descriptor;
+  descriptor.owner = std::move(owner);
+  descriptor.group = std::move(group);
+  descriptor.dacl.emplace();
+  descriptor.dacl->aces = std::move(aces);
+  return descriptor;
+}
+
+SecurityDescriptor system_descriptor(uint32_t access_mask) {
+  return descriptor_of(
+      local_system(), administrators(),
+      {allow(local_system(), access_mask, 0), allow(administrators(), access_mask, 0)});
+}
+
+SecurityDescriptor root_descriptor() {
+  constexpr uint8_t inherit_only = kInheritToAll | AceFlags::InheritOnly;
+  return descriptor_of(local_system(), local_system(),
+                       {allow(administrators(), AccessMask::FileAll, 0),
+                        allow(administrators(), AccessMask::GenericAll, inherit_only),
+                        allow(local_system(), AccessMask::FileAll, 0),
+                        allow(local_system(), AccessMask::GenericAll, inherit_only),
+                        allow(authenticated_users(), AccessMask::FileModify, 0),
+                        allow(authenticated_users(), AccessMask::GenericModify, inherit_only),
+                        allow(users(), AccessMask::FileReadExecute, 0),
+                        allow(users(), AccessMask::GenericReadExecute, inherit_only)});
+}
+
+SecurityDescriptor open_descriptor(uint8_t flags) {
+  return descriptor_of(administrators(), administrators(),
+                       {allow(everyone(), AccessMask::FileAll, flags)});
+}
+
+struct IdAndDescriptor {
+  uint32_t id;
+  SecurityDescriptor descriptor;
+};
+
+}  // namespace
+
+DefaultSecurity build_default_security() {
+  const IdAndDescriptor all[] = {
+      {kReadOnlySystemSecurityId, system_descriptor(AccessMask::FileRead)},
+      {kSystemSecurityId, system_descriptor(AccessMask::FileReadWrite)},
+      {kRootSecurityId, root_descriptor()},
+      {kDefaultFileSecurityId, open_descriptor(0)},
+      {kDefaultDirectorySecurityId, open_descriptor(kInheritToAll)},
+  };
+  DefaultSecurity security;
+  ByteVector block;
+  for (const auto& [id, descriptor] : all) {
+    block.resize(align_up(block.size(), ondisk::kSdsAlignment));
+    const ByteVector entry =
+        ondisk::build_sds_entry(id, block.size(), ondisk::build_security_descriptor(descriptor));
+    security.entries.push_back(struct_at<ondisk::SdsEntryHeader>(ByteView(entry)));
+    block.insert(block.end(), entry.begin(), entry.end());
+  }
+  security.sds = block;
+  security.sds.resize(ondisk::kSdsBlockBytes);
+  security.sds.insert(security.sds.end(), block.begin(), block.end());
+  return security;
+}
+
+}  // namespace ntfs
