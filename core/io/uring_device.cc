@@ -25,10 +25,7 @@ constexpr uint32_t kSector = 512;
 // so this only bounds how much memory one request pins.
 constexpr size_t kLargestPiece = size_t{8} << 20;
 // Up to this size a lone transfer is cheaper as one pread or pwrite than through a ring.
-constexpr size_t kLargestPlainCall = size_t{32} << 10;
-// RWF_DSYNC costs a device flush per write where the device has no FUA; from this many on, one
-// fdatasync for all is as cheap there.
-constexpr size_t kMostDsyncWrites = 4;
+constexpr size_t kLargestPlainCall = size_t{64} << 10;
 // How often a transfer is tried again, a millisecond apart, when the kernel says EAGAIN.
 constexpr uint32_t kMostStalls = 10000;
 constexpr std::string_view kInUse =
@@ -181,7 +178,7 @@ class UringDevice::Ring {
   Ring& operator=(const Ring&) = delete;
 
   /// Returns when nothing is under way any more. After a failure nothing new is started.
-  Failure run(int fd, std::span<const IoRequest> requests, int rw_flags, uint32_t block_size);
+  Failure run(int fd, std::span<const IoRequest> requests, uint32_t block_size);
   bool has_registered_buffers() const { return registered_; }
   /// False: the ring holds entries that must never be submitted.
   bool is_usable() const { return usable_; }
@@ -189,7 +186,6 @@ class UringDevice::Ring {
  private:
   struct Call {
     int fd;
-    int rw_flags;
     uint32_t block_size;
     Failure failure;
   };
@@ -244,7 +240,6 @@ void UringDevice::Ring::queue(uint32_t slot, const Call& call) {
     } else {
       io_uring_prep_write(entry, call.fd, piece.memory, length, piece.offset);
     }
-    entry->rw_flags = call.rw_flags;
   }
   io_uring_sqe_set_data64(entry, slot);
 }
@@ -292,9 +287,8 @@ uint32_t UringDevice::Ring::reap(Call& call) {
   return ended;
 }
 
-Failure UringDevice::Ring::run(int fd, std::span<const IoRequest> requests, int rw_flags,
-                               uint32_t block_size) {
-  Call call{fd, rw_flags, block_size, {}};
+Failure UringDevice::Ring::run(int fd, std::span<const IoRequest> requests, uint32_t block_size) {
+  Call call{fd, block_size, {}};
   uint32_t under_way = 0;
   uint32_t count_stalls = 0;
   next_request_ = next_position_ = 0;
@@ -535,16 +529,19 @@ Result<> UringDevice::check(std::span<const IoRequest> requests) const {
   return {};
 }
 
+bool UringDevice::is_plain_call(std::span<const IoRequest> requests) const {
+  return !uses_uring_ || (requests.size() == 1 && requests[0].memory.size() <= kLargestPlainCall);
+}
+
 Result<> UringDevice::run(std::span<const IoRequest> requests, Durability durability) {
-  const int rw_flags = durability == Durability::OnCompletion ? RWF_DSYNC : 0;
-  const bool is_plain_call =
-      requests.size() == 1 && requests[0].memory.size() <= kLargestPlainCall && rw_flags == 0;
   Failure failure;
-  std::unique_ptr<Ring> ring = uses_uring_ && !is_plain_call ? check_out() : nullptr;
+  std::unique_ptr<Ring> ring;
+  if (durability == Durability::Later && !is_plain_call(requests)) ring = check_out();
   if (ring != nullptr) {
-    failure = ring->run(fd_, requests, rw_flags, block_size_);
+    failure = ring->run(fd_, requests, block_size_);
     check_in(std::move(ring));
   } else {
+    const int rw_flags = durability == Durability::OnCompletion ? RWF_DSYNC : 0;
     failure = run_synchronously(fd_, requests, rw_flags, block_size_);
   }
   if (failure.error == 0) return {};
@@ -569,8 +566,10 @@ Result<> UringDevice::transfer(std::span<const IoRequest> requests) {
 }
 
 // The two ways to durability:
-//   all earlier writes are durable, few writes:  RWF_DSYNC on each
-//   else:                                        plain writes, then one fdatasync for everything
+//   all earlier writes are durable, and a lone small one: RWF_DSYNC, one call
+//   else: plain writes, then one fdatasync for everything
+// RWF_DSYNC in a ring, or on several writes, is slower: it costs a worker thread, and a flush of
+// the device for each write where that has no FUA.
 Result<> UringDevice::transfer_durable(std::span<const IoRequest> writes) {
   for (const IoRequest& request : writes) {
     if (request.kind != IoRequest::Kind::Write) return NtStatus::InvalidParameter;
@@ -580,7 +579,7 @@ Result<> UringDevice::transfer_durable(std::span<const IoRequest> writes) {
   if (flush_failed_.load(std::memory_order_acquire)) return NtStatus::IoDeviceError;
   const bool all_durable = durable_writes_.load(std::memory_order_acquire) >=
                            plain_writes_.load(std::memory_order_acquire);
-  const bool use_dsync = all_durable && writes.size() <= kMostDsyncWrites;
+  const bool use_dsync = all_durable && writes.size() == 1 && is_plain_call(writes);
   Result<> result = run(writes, use_dsync ? Durability::OnCompletion : Durability::Later);
   if (result.has_value() && use_dsync) return {};
   plain_writes_.fetch_add(1, std::memory_order_release);

@@ -74,6 +74,7 @@ class UringDevice final : public BlockDevice {
 
   Result<> check_range(uint64_t offset, uint64_t length) const;
   Result<> check(std::span<const IoRequest> requests) const;
+  bool is_plain_call(std::span<const IoRequest> requests) const;
   Result<> run(std::span<const IoRequest> requests, Durability durability);
   Result<> sync();
 
