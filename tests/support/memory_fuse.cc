@@ -422,7 +422,7 @@ fuse_lowlevel_ops operations() {
 }
 
 int serve(const char* directory) {
-  const char* arguments[] = {"memory_fuse", "-o", "fsname=memory_fuse,default_permissions"};
+  const char* arguments[] = {"memory_fuse", "-o", "fsname=memory_fuse"};
   fuse_args args = FUSE_ARGS_INIT(3, const_cast<char**>(arguments));
   const fuse_lowlevel_ops ops = operations();
   fuse_session* session = fuse_session_new(&args, &ops, sizeof ops, nullptr);
