@@ -11,17 +11,17 @@
 #include "core/base/mutex.h"
 #include "core/base/units.h"
 #include "core/store/page_cache.h"
+#include "core/store/transaction.h"
 
 namespace ntfs {
 
 class Journal;
-class Transaction;
 
-class ClusterAllocator {
+class ClusterAllocator final : public Participant {
  public:
   /// `bitmap`: the stream of $Bitmap. References must outlive the allocator.
-  ClusterAllocator(PageCache& pages, Journal& journal, MetadataStreamRef bitmap,
-                   const ondisk::VolumeGeometry& geometry);
+  ClusterAllocator(PageCache& pages, Journal& journal, BlockDevice& device,
+                   MetadataStreamRef bitmap, const ondisk::VolumeGeometry& geometry);
   /// Counts the free clusters. Reads the whole $Bitmap once.
   Result<> load();
 
@@ -46,7 +46,8 @@ class ClusterAllocator {
   /// Gives claimed runs back (their data was not written or is of no use).
   void unclaim(const std::vector<ClusterRun>& runs) EXCLUDES(mutex_);
 
-  /// Sets the bits of a claimed run. The claim ends when the transaction does.
+  /// Sets the bits of a claimed run. The claim ends with the commit; after an abort it still
+  /// stands.
   Result<> set_allocated(Transaction& transaction, ClusterRun run);
   /// Claims and sets, for metadata.
   Result<std::vector<ClusterRun>> allocate(Transaction& transaction, ClusterCount wanted, Lcn hint);
@@ -60,35 +61,50 @@ class ClusterAllocator {
   void set_mft_zone(ClusterRun zone) EXCLUDES(mutex_);
 
  private:
-  friend class Transaction;
   struct Freed {
     ClusterRun run;
     uint64_t interval;
   };
+  struct Allocating {
+    ClusterRun run;
+    bool claimed_here;  // by allocate(): on abort the claim ends, too
+  };
 
-  /// Called by Transaction at its end. On abort, what was allocated is unclaimed.
-  void finish(const std::vector<ClusterRun>& allocated, const std::vector<ClusterRun>& freed,
-              uint64_t interval, bool committed) EXCLUDES(mutex_);
+  void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
   Result<> change_bits(Transaction& transaction, ClusterRun run, bool set);
-  Result<ClusterRun> find_free(Lcn from, Lcn to, uint64_t wanted) REQUIRES(mutex_);
+  Result<ClusterRun> free_run_from(uint64_t lcn, uint64_t end, uint64_t most) REQUIRES(mutex_);
+  Result<uint64_t> first_clear(uint64_t lcn, uint64_t end, bool clear) REQUIRES(mutex_);
+  Result<ClusterRun> find_run(uint64_t from, uint64_t end, uint64_t wanted) REQUIRES(mutex_);
+  Result<ClusterRun> search(uint64_t wanted, uint64_t start) REQUIRES(mutex_);
+  Result<std::vector<ClusterRun>> claim_locked(uint64_t wanted, Lcn hint) REQUIRES(mutex_);
+  uint64_t take_into(ClusterRun run, std::vector<ClusterRun>& runs) REQUIRES(mutex_);
+  /// Takes free clusters out of the counts, or puts them back.
+  void count_free(ClusterRun run, bool free) REQUIRES(mutex_);
   void take(ClusterRun run) REQUIRES(mutex_);
   void give_back(ClusterRun run) REQUIRES(mutex_);
   void reclaim() REQUIRES(mutex_);
 
   PageCache& pages_;
   Journal& journal_;
+  BlockDevice& device_;
   const MetadataStreamRef bitmap_;
+  const uint32_t cluster_size_;
   const uint64_t total_clusters_;
+  const uint64_t slack_;  // clusters that are never promised, for metadata
   mutable Mutex mutex_{LockRank::ClusterBitmap};
-  // Runs whose bits are clear (or may be) but that must not be handed out: lcn -> length.
+  // Runs that must not be handed out although their bits are clear (claimed, or freed and not yet
+  // reusable): lcn -> length, merged.
   std::map<uint64_t, uint64_t> taken_ GUARDED_BY(mutex_);
   std::vector<Freed> freed_ GUARDED_BY(mutex_);
   uint64_t freed_clusters_ GUARDED_BY(mutex_) = 0;
-  uint64_t unallocated_ GUARDED_BY(mutex_) = 0;  // clear bits that are not claimed or freed
+  uint64_t unallocated_ GUARDED_BY(mutex_) = 0;  // clear bits that are not taken
   uint64_t promised_ GUARDED_BY(mutex_) = 0;
   ClusterRun mft_zone_ GUARDED_BY(mutex_){};
-  std::vector<uint32_t> page_free_ GUARDED_BY(mutex_);  // clear bits of each page of $Bitmap
+  std::vector<uint32_t> page_free_ GUARDED_BY(mutex_);  // unallocated_, by page of $Bitmap
   uint64_t cursor_ GUARDED_BY(mutex_) = 0;
+  // Of the running transaction.
+  std::vector<Allocating> allocating_ GUARDED_BY(mutex_);
+  std::vector<ClusterRun> freeing_ GUARDED_BY(mutex_);
 };
 
 }  // namespace ntfs

@@ -23,7 +23,7 @@ struct FileTimes {
   std::optional<ondisk::FileTime> last_access;
 };
 
-class File {
+class File final : public Participant {
  public:
   /// `volume` must outlive the file.
   File(Volume& volume, FileReference reference)
@@ -36,6 +36,8 @@ class File {
 
   /// Notes new times, to be logged with the file's next transaction or the next commit.
   void note_times(const FileTimes& times) EXCLUDES(mutex_);
+  /// Notes new FILE_ATTRIBUTE_* bits (those that a user may set).
+  void note_attributes(uint32_t attributes) EXCLUDES(mutex_);
   /// The data was changed: last write and change time are now, archive bit set.
   void note_modified() EXCLUDES(mutex_);
   /// Times and attributes as a reader sees them: what is on disk (`disk`) with what is noted.
@@ -46,8 +48,8 @@ class File {
   /// Logs noted times into $STANDARD_INFORMATION, and times and `sizes` into the directory entry of
   /// each name. Part of the caller's transaction; what was noted is gone when it commits.
   Result<> log_information(Transaction& transaction, const Stream::Sizes& sizes);
-  /// The same in a transaction of its own, when something is noted. ObjectNameNotFound is success.
-  Result<> write_information();
+  /// Writes back the data and logs what is noted. A file that is gone meanwhile is success.
+  Result<> write_back();
 
   /// Set once the last name is gone: the file lives until its last holder closes it.
   void mark_unlinked() { unlinked_ = true; }
@@ -58,17 +60,24 @@ class File {
  private:
   struct Noted {
     FileTimes times;
+    std::optional<uint32_t> attributes;
     bool archive = false;
-    bool duplicates = false;  // the directory entries lag behind
   };
+
+  void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
+  Result<> log_names(Transaction& transaction, const ondisk::StandardInformation& information,
+                     const Stream::Sizes& sizes);
 
   Volume& volume_;
   const FileReference reference_;
   Stream data_;
   std::atomic<bool> unlinked_{false};
   std::atomic<uint64_t> holders_{0};
-  mutable Mutex mutex_{LockRank::ClusterBitmap};
+  mutable Mutex mutex_{LockRank::FileTable};
   Noted noted_ GUARDED_BY(mutex_);
+  bool has_noted_ GUARDED_BY(mutex_) = false;
+  Noted logged_ GUARDED_BY(mutex_);  // by the running transaction: noted again if it is taken back
+  bool has_logged_ GUARDED_BY(mutex_) = false;
 };
 using FilePtr = std::shared_ptr<File>;
 

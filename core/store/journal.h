@@ -16,6 +16,7 @@
 //   interval.
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -34,9 +35,11 @@ class Journal {
     uint64_t count_records = 0;
   };
 
-  /// All references must outlive the journal. `log` is null for a volume that is never changed.
+  /// All references must outlive the journal.
   Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry,
-          std::unique_ptr<lfs::LogFile> log, Mirror mirror);
+          Mirror mirror);
+  /// From here on the volume can be changed. Before any other thread knows the journal.
+  void start(std::unique_ptr<lfs::LogFile> log) { log_ = std::move(log); }
 
   /// Shared: reading metadata. Exclusive: a Transaction, and the head of a checkpoint.
   SharedMutex& metadata_lock() { return metadata_lock_; }
@@ -59,6 +62,9 @@ class Journal {
   uint64_t completed_interval() const { return completed_.load(std::memory_order_acquire); }
   /// Whether a checkpoint is due: the log has filled, or pages too many are dirty.
   bool wants_checkpoint() const;
+  /// Waits until a flush or checkpoint is due, `wake` was called, or `timeout` has passed.
+  void wait_for_work(std::chrono::milliseconds timeout) EXCLUDES(work_mutex_);
+  void wake() EXCLUDES(work_mutex_);
   /// Whether anything was changed since the last checkpoint.
   bool has_changes() const { return changed_.load(std::memory_order_acquire); }
   /// Bytes appended to the log and not yet durable.
@@ -66,40 +72,47 @@ class Journal {
   const lfs::LogFile* log() const { return log_.get(); }
 
   /// Raised by each aborted transaction: what was derived from pages before must be derived anew.
-  uint64_t abort_count() const { return aborts_; }
+  uint64_t abort_count() const { return aborts_.load(std::memory_order_acquire); }
 
  private:
   friend class Transaction;
-  struct PageCopy {
-    uint64_t offset;  // device
-    size_t at;        // in the buffer
-    size_t length;
-  };
+  /// Copies of the dirty pages, as they go to the device.
   struct Snapshot {
     AlignedBuffer buffer;
-    std::vector<PageCopy> copies;
-    lfs::Lsn start;
+    std::vector<IoRequest> writes;
+    lfs::Lsn start;  ///< last record before the checkpoint
     uint64_t interval = 0;
   };
 
-  Result<> ensure_open(MetadataStream& stream);
+  /// Opens `stream` in this interval if it is not; the record joins the transaction's chain.
+  Result<> ensure_open(MetadataStream& stream, uint32_t transaction_id, lfs::Lsn& last_lsn);
   Result<uint32_t> assign_slot(const MetadataStream& stream);
   bool has_free_slots() const;
+  void wake_if_due() EXCLUDES(work_mutex_);
+  void mark_dirty(const PageRef& page);
   Result<Snapshot> take_snapshot() REQUIRES(checkpoint_mutex_) EXCLUDES(metadata_lock_);
+  void copy_pages(Snapshot& snapshot, const std::vector<PageRef>& pages) const;
+  void add_writes(Snapshot& snapshot, const MetadataPage& page, size_t at) const;
   Result<> write_snapshot(const Snapshot& snapshot);
   Result<> checkpoint_locked() REQUIRES(checkpoint_mutex_);
+  ByteVector restart_record(lfs::Lsn start) const;
 
   BlockDevice& device_;
   PageCache& pages_;
   const ondisk::VolumeGeometry geometry_;
-  const std::unique_ptr<lfs::LogFile> log_;
+  std::unique_ptr<lfs::LogFile> log_;  // set once; null: never changed
   const Mirror mirror_;
   std::atomic<bool> failed_{false};
   std::atomic<bool> changed_{false};
   std::atomic<uint64_t> completed_{0};
   std::atomic<uint64_t> dirty_bytes_{0};
+  std::atomic<uint64_t> aborts_{0};
   Mutex checkpoint_mutex_{LockRank::Checkpoint};
   mutable SharedMutex metadata_lock_{LockRank::Metadata};
+
+  Mutex work_mutex_{LockRank::Device};
+  ConditionVariable work_;
+  bool work_due_ GUARDED_BY(work_mutex_) = false;
 
   struct Slot {
     uint64_t stream_file = 0;  // raw file reference of the owner
@@ -111,7 +124,7 @@ class Journal {
   std::vector<Slot> slots_;
   uint64_t interval_ = 1;
   uint64_t slots_in_use_ = 0;
-  uint64_t aborts_ = 0;
+  std::vector<PageRef> dirty_;  // each dirty page once; some may have been forgotten since
 };
 
 }  // namespace ntfs

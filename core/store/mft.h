@@ -14,10 +14,12 @@ namespace ntfs {
 
 class Volume;
 
-class Mft {
+class Mft final : public Participant {
  public:
-  /// `volume` must outlive the object. `records`: the stream of $MFT::$DATA, `bitmap`: of $BITMAP.
-  Mft(Volume& volume, MetadataStreamRef records, MetadataStreamRef bitmap);
+  /// `volume` must outlive the object. `records`: the stream of $MFT::$DATA, as far as known yet.
+  Mft(Volume& volume, MetadataStreamRef records);
+  /// Learns all runs of $MFT, its size, and its bitmap.
+  Result<> load();
 
   /// Record `number`, in use or not. EndOfFile past the end of $MFT.
   Result<PageRef> record(uint64_t number);
@@ -43,26 +45,31 @@ class Mft {
   Result<bool> is_allocated(uint64_t number);
 
  private:
-  friend class Transaction;
+  void transaction_ended(const Transaction& transaction, bool committed) override;
   Result<uint64_t> find_free(uint64_t from, uint64_t to);
+  Result<uint64_t> take_free();
   Result<> grow(Transaction& transaction);
   Result<> grow_bitmap(Transaction& transaction, uint64_t records);
-  Result<> format_records(const std::vector<ClusterRun>& runs, uint64_t first_record);
+  Result<> format_records(const Runlist& runs, uint64_t first_record, uint64_t end_record);
   Result<> change_bit(Transaction& transaction, uint64_t number, bool set);
-  void finish(const std::vector<uint64_t>& freed, uint64_t interval, bool committed);
+  Result<> reload();
+  void reclaim();
 
   Volume& volume_;
   const MetadataStreamRef records_;
-  const MetadataStreamRef bitmap_;
+  MetadataStreamRef bitmap_;
   // Guarded by the metadata lock (exclusive).
-  uint64_t hint_;
-  uint64_t initialized_records_ = 0;
+  uint64_t total_ = 0;  // records that are formatted: valid data length of $MFT
+  uint64_t hint_;       // no reusable record below
+  bool growing_ = false;
+  bool changed_ = false;  // the running transaction grew $MFT
   struct Freed {
     uint64_t number;
     uint64_t interval;
   };
   std::vector<Freed> freed_;         // in order of interval
-  std::set<uint64_t> not_reusable_;  // the numbers in freed_
+  std::set<uint64_t> not_reusable_;  // the numbers in freed_, and those that cannot be used
+  std::vector<uint64_t> freeing_;    // of the running transaction
 };
 
 }  // namespace ntfs

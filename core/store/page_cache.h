@@ -9,6 +9,7 @@
 // a Transaction); the table itself by the cache's own mutex.
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -37,6 +38,7 @@ struct MetadataStream {
   uint64_t id = 0;  ///< (record number << 8) | code of (type, name); the page key's first half
 
   uint32_t slot = 0;             ///< log: byte offset of its open attribute entry; 0 = none yet
+  uint64_t aborts = 0;           ///< Journal::abort_count() when the runs were loaded
   uint64_t opened_interval = 0;  ///< log: the checkpoint interval in which the slot was opened
 };
 using MetadataStreamRef = std::shared_ptr<MetadataStream>;
@@ -96,8 +98,10 @@ class PageCache {
   PageRef create(const MetadataStreamRef& stream, uint64_t index);
   /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too.
   void forget(const MetadataStream& stream, uint64_t index);
-  /// All dirty pages. Caller holds Journal::metadata_lock exclusively.
-  std::vector<PageRef> dirty_pages() const;
+  /// Drops one page: its block was made by a transaction that was taken back.
+  void forget_page(const MetadataPage& page);
+  /// After the stream's runs grew: where a page at the old end lies now.
+  void update_place(const MetadataStream& stream, uint64_t index);
   /// Evicts clean pages down to the budget. Caller holds Journal::metadata_lock exclusively.
   void trim();
   uint64_t size_bytes() const;

@@ -15,13 +15,24 @@
 
 #include <vector>
 
-#include "core/store/cluster_allocator.h"
 #include "core/store/operations.h"
 #include "core/store/page_cache.h"
 
 namespace ntfs {
 
 class Journal;
+class Transaction;
+
+/// What keeps state beside the pages and must learn how a transaction ended (the allocators).
+class Participant {
+ public:
+  /// Called once at the end, under the metadata lock, after the end record (`committed`) or after
+  /// the way back.
+  virtual void transaction_ended(const Transaction& transaction, bool committed) = 0;
+
+ protected:
+  ~Participant() = default;
+};
 
 class Transaction {
  public:
@@ -45,8 +56,9 @@ class Transaction {
   void commit() NO_THREAD_SAFETY_ANALYSIS;
   bool is_active() const { return active_; }
 
-  /// Clusters freed here become reusable when a checkpoint after the commit is durable. (The bits
-  /// are cleared by the caller through free_clusters in cluster_allocator.h.)
+  /// `participant` (which outlives the transaction) is told how it ended.
+  void join(Participant& participant);
+
   Journal& journal() { return journal_; }
   /// Bytes of log used so far; multi-step operations stop and go on in a new transaction.
   uint64_t log_bytes() const { return log_bytes_; }
@@ -54,8 +66,6 @@ class Transaction {
   uint64_t log_budget() const { return log_budget_; }
 
  private:
-  friend class ClusterAllocator;
-  friend class Mft;
   struct Undo {
     PageRef page;
     Operation operation;  // payload: offset into undo_bytes_ (see payload_offset)
@@ -64,7 +74,8 @@ class Transaction {
 
   Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
   void abort();
-  void end() NO_THREAD_SAFETY_ANALYSIS;
+  void end();
+  void release() NO_THREAD_SAFETY_ANALYSIS;
 
   Journal& journal_;
   bool active_ = false;
@@ -75,10 +86,9 @@ class Transaction {
   std::vector<Undo> undo_;
   ByteVector undo_bytes_;
   ByteVector scratch_;
-  // What the allocators must know at the end.
-  std::vector<ClusterRun> allocated_;
-  std::vector<ClusterRun> freed_;
-  std::vector<uint64_t> freed_records_;
+  ByteVector scratch_record_;
+  std::vector<PageRef> created_;  // by perform_new
+  std::vector<Participant*> participants_;
 };
 
 }  // namespace ntfs

@@ -27,7 +27,8 @@
 namespace ntfs {
 
 struct VolumeOptions {
-  enum class Access { ReadOnly, ReadWrite };
+  /// AsItIs: read-only, and what the log holds is not looked at (tools, `norecover`).
+  enum class Access { AsItIs, ReadOnly, ReadWrite };
   Access access = Access::ReadWrite;
   uint64_t cache_bytes = uint64_t{256} << 20;       ///< bound of buffered data and metadata pages
   std::chrono::milliseconds commit_interval{5000};  ///< longest time a change stays out of the log
@@ -48,13 +49,9 @@ class Volume {
 
   /// Everything that happened before the call is durable when it returns.
   Result<> commit();
-  /// Commit, and all pages in place (frees log and clusters).
-  Result<> checkpoint();
-  /// After DiskFull: whether freed clusters became available, so that a retry makes sense.
+  /// After DiskFull: makes freed clusters reusable by a checkpoint. False when there are none, and
+  /// a retry makes no sense.
   bool reclaim();
-
-  /// Held shared by every request that changes something, exclusively while a commit takes its cut.
-  SharedMutex& gate() { return gate_; }
 
   BlockDevice& device() { return device_; }
   const ondisk::VolumeGeometry& geometry() const { return geometry_; }
@@ -67,7 +64,10 @@ class Volume {
   bool is_writable() const { return journal_->is_writable(); }
   const std::u16string& label() const { return label_; }
   const ondisk::VolumeInformation& information() const { return information_; }
-  uint64_t max_file_size() const;
+  const lfs::LogStatus& log_status() const { return log_status_; }  ///< as it was at mount
+  LogStoreOnVolume& log_store() { return *log_store_; }
+  /// 2^32 clusters less 64 KiB (MS-FSA product notes).
+  uint64_t max_file_size() const { return (uint64_t{geometry_.cluster_size} << 32) - (64 << 10); }
 
   /// The stream of a nonresident metadata attribute, shared by all who ask. Caller holds the
   /// metadata lock. ObjectNameNotFound: no such attribute, or resident.
@@ -85,7 +85,7 @@ class Volume {
   void add_dirty(File& file) EXCLUDES(files_mutex_);
 
   // Buffered data, for the bound of memory.
-  void add_buffered(uint64_t bytes);
+  void add_buffered(uint64_t bytes) { buffered_.fetch_add(bytes, std::memory_order_relaxed); }
   void remove_buffered(uint64_t bytes) { buffered_.fetch_sub(bytes, std::memory_order_relaxed); }
   /// Whether a writer should write back some of its own units first.
   bool is_over_budget() const;
@@ -96,12 +96,16 @@ class Volume {
   Result<> load_mft();
   Result<> load_volume_record(std::string& why_not);
   Result<> load_upcase();
-  Result<> load_log(std::string& why_not);
+  Result<> load_log_runs();
+  Result<> check_writable(std::string& why_not);
+  Result<std::unique_ptr<lfs::LogFile>> start_log();
   Result<bool> is_hibernated();
+  Result<MetadataStreamRef> load_stream(FileReference file, ondisk::AttributeType type,
+                                        std::u16string_view name, uint64_t id);
   Result<ByteVector> read_whole(FileReference file, ondisk::AttributeType type, uint64_t limit);
   Result<lfs::Lsn> highest_record_lsn();
   Result<> write_back_dirty() EXCLUDES(files_mutex_);
-  Result<> commit_now();
+  Result<> commit_now() REQUIRES(commit_mutex_);
   void run_committer();
 
   BlockDevice& device_;
@@ -111,24 +115,24 @@ class Volume {
   ondisk::VolumeInformation information_{};
   std::unique_ptr<PageCache> pages_;
   std::unique_ptr<LogStoreOnVolume> log_store_;
+  lfs::LogStatus log_status_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<ClusterAllocator> clusters_;
   std::unique_ptr<Mft> mft_;
   std::unique_ptr<UpCase> upcase_;
-  SharedMutex gate_{LockRank::Volume};
   Mutex commit_mutex_{LockRank::Commit};
-  std::atomic<uint64_t> commits_started_{0};
+  std::atomic<uint64_t> commits_wanted_{0};
+  uint64_t commits_done_ GUARDED_BY(commit_mutex_) = 0;
+  Result<> last_commit_ GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> buffered_{0};
-  // Guarded by the metadata lock for writing, streams_mutex_ besides for concurrent readers.
   Mutex streams_mutex_{LockRank::FileTable};
   std::unordered_map<uint64_t, MetadataStreamRef> streams_ GUARDED_BY(streams_mutex_);
+  uint64_t streams_aborts_ GUARDED_BY(streams_mutex_) = 0;  // Journal::abort_count() of streams_
   Mutex files_mutex_{LockRank::FileTable};
   std::unordered_map<uint64_t, std::weak_ptr<File>> files_ GUARDED_BY(files_mutex_);
   std::unordered_map<uint64_t, FilePtr> dirty_files_ GUARDED_BY(files_mutex_);
-  Mutex committer_mutex_{LockRank::Device};
-  ConditionVariable committer_wakes_;
-  bool stop_committer_ GUARDED_BY(committer_mutex_) = false;
-  bool committer_due_ GUARDED_BY(committer_mutex_) = false;
+  size_t files_limit_ GUARDED_BY(files_mutex_) = 1024;  // expired entries go when there are more
+  std::atomic<bool> stop_committer_{false};
   std::thread committer_;
 };
 

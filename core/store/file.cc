@@ -1,0 +1,181 @@
+#include "core/store/file.h"
+
+#include "core/store/attributes.h"
+#include "core/store/index_tree.h"
+#include "core/store/volume.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::FileAttributes;
+using ondisk::FileTime;
+
+namespace {
+
+/// What a user may change; the rest says what the file is.
+constexpr uint32_t kSettableAttributes = FileAttributes::ReadOnly | FileAttributes::Hidden |
+                                         FileAttributes::System | FileAttributes::Archive |
+                                         FileAttributes::Temporary | FileAttributes::Offline |
+                                         FileAttributes::NotContentIndexed;
+
+void take_newer(std::optional<FileTime>& into, const std::optional<FileTime>& from) {
+  if (from) into = from;
+}
+
+void merge(FileTimes& into, const FileTimes& from) {
+  take_newer(into.creation, from.creation);
+  take_newer(into.last_write, from.last_write);
+  take_newer(into.change, from.change);
+  take_newer(into.last_access, from.last_access);
+}
+
+void put(le64& field, const std::optional<FileTime>& time) {
+  if (time) field.set(time->raw());
+}
+
+}  // namespace
+
+void File::note_times(const FileTimes& times) {
+  {
+    const MutexLock lock(mutex_);
+    merge(noted_.times, times);
+    has_noted_ = true;
+  }
+  volume_.add_dirty(*this);
+}
+
+void File::note_attributes(uint32_t attributes) {
+  {
+    const MutexLock lock(mutex_);
+    noted_.attributes = attributes & kSettableAttributes;
+    has_noted_ = true;
+  }
+  volume_.add_dirty(*this);
+}
+
+void File::note_modified() {
+  const FileTime now = FileTime::now();
+  {
+    const MutexLock lock(mutex_);
+    noted_.times.last_write = now;
+    noted_.times.change = now;
+    noted_.archive = true;
+    has_noted_ = true;
+  }
+  volume_.add_dirty(*this);
+}
+
+bool File::has_noted() const {
+  const MutexLock lock(mutex_);
+  return has_noted_;
+}
+
+void File::overlay(ondisk::StandardInformation& disk) const {
+  const MutexLock lock(mutex_);
+  if (!has_noted_) return;
+  put(disk.creation_time, noted_.times.creation);
+  put(disk.last_write_time, noted_.times.last_write);
+  put(disk.change_time, noted_.times.change);
+  put(disk.last_access_time, noted_.times.last_access);
+  uint32_t attributes = disk.file_attributes.get();
+  if (noted_.attributes) {
+    attributes = (attributes & ~kSettableAttributes) | *noted_.attributes;
+  }
+  if (noted_.archive) attributes |= FileAttributes::Archive;
+  disk.file_attributes.set(attributes);
+}
+
+Result<> File::log_names(Transaction& transaction, const ondisk::StandardInformation& information,
+                         const Stream::Sizes& sizes) {
+  Attributes attributes(volume_, reference_);
+  // The tree's pages may change under the attribute's page: keys are copied first.
+  std::vector<ByteVector> names;
+  for (const auto& found : TRY(attributes.all())) {
+    const auto view = found.view();
+    if (view.type() != AttributeType::FileName || !view.is_resident()) continue;
+    names.emplace_back(view.value().begin(), view.value().end());
+  }
+  for (const ByteVector& name : names) {
+    const auto view = TRY(ondisk::FileNameView::parse(name, {"$FILE_NAME", reference_.raw(), 0}));
+    ondisk::DuplicatedInformation info = view.duplicated();
+    info.creation_time = information.creation_time;
+    info.last_write_time = information.last_write_time;
+    info.change_time = information.change_time;
+    info.last_access_time = information.last_access_time;
+    info.allocated_size.set(sizes.allocated);
+    info.file_size.set(sizes.file_size);
+    // The bits that copy the record's flags stand in names only.
+    const uint32_t kept = info.file_attributes.get() &
+                          (FileAttributes::FileNameIndexPresent | FileAttributes::ViewIndexPresent);
+    info.file_attributes.set(information.file_attributes.get() | kept);
+    IndexTree parent(volume_, view.parent(), u"$I30");
+    const auto updated = parent.update_file_name(transaction, name, info);
+    if (!updated && updated.error() != NtStatus::ObjectNameNotFound) return updated;
+  }
+  return {};
+}
+
+Result<> File::log_information(Transaction& transaction, const Stream::Sizes& sizes) {
+  Attributes attributes(volume_, reference_);
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto value = found.view().value();
+  auto information = TRY(
+      ondisk::parse_standard_information(value, {"$STANDARD_INFORMATION", reference_.raw(), 0}));
+  overlay(information);
+  {
+    const MutexLock lock(mutex_);
+    logged_ = noted_;
+    has_logged_ = has_noted_;
+    noted_ = {};
+    has_noted_ = false;
+  }
+  transaction.join(*this);
+  const ByteView bytes = bytes_of(information).first(value.size());
+  // From the first changed byte to the end of times and attributes, as Windows does.
+  size_t first = 0;
+  while (first < bytes.size() && bytes[first] == value[first]) ++first;
+  size_t end = bytes.size();
+  while (end > first && bytes[end - 1] == value[end - 1]) --end;
+  if (first < end) {
+    TRY(attributes.update_value(transaction, found, static_cast<uint32_t>(first),
+                                bytes.subspan(first, end - first)));
+  }
+  return log_names(transaction, information, sizes);
+}
+
+void File::transaction_ended(const Transaction&, bool committed) {
+  const MutexLock lock(mutex_);
+  if (!committed && has_logged_) {
+    // What was noted since goes first.
+    const Noted newer = noted_;
+    noted_ = logged_;
+    merge(noted_.times, newer.times);
+    if (newer.attributes) noted_.attributes = newer.attributes;
+    noted_.archive = noted_.archive || newer.archive;
+    has_noted_ = true;
+  }
+  logged_ = {};
+  has_logged_ = false;
+}
+
+Result<> File::write_back() {
+  if (data_.is_dirty()) {
+    const auto written = data_.write_back();
+    if (!written && written.error() != NtStatus::ObjectNameNotFound) return written;
+  }
+  if (!has_noted()) return {};
+  Stream::Sizes sizes;
+  const auto known = data_.sizes();
+  if (known) sizes = *known;
+  Transaction transaction(volume_.journal());
+  TRY(transaction.begin());
+  const auto logged = log_information(transaction, sizes);
+  if (!logged) {
+    if (logged.error() == NtStatus::ObjectNameNotFound) return {};
+    return logged;
+  }
+  transaction.commit();
+  return {};
+}
+
+}  // namespace ntfs

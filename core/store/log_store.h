@@ -1,0 +1,34 @@
+#pragma once
+
+// lfs::LogStore over the runlist of $LogFile: offsets of the log file become places on the device.
+
+#include "core/io/block_device.h"
+#include "core/store/runlist.h"
+#include "lfs/log_store.h"
+
+namespace ntfs {
+
+class LogStoreOnVolume final : public lfs::LogStore {
+ public:
+  /// `device` must outlive the store. `runs` has no holes and covers `size_bytes`.
+  LogStoreOnVolume(BlockDevice& device, Runlist runs, uint64_t size_bytes, uint32_t cluster_size)
+      : device_(device),
+        runs_(std::move(runs)),
+        size_bytes_(size_bytes),
+        cluster_size_(cluster_size) {}
+
+  uint64_t size_bytes() const override { return size_bytes_; }
+  Result<> read(uint64_t offset, MutableBytes into) override;
+  Result<> write_durable(std::span<const lfs::LogWrite> writes) override;
+
+ private:
+  Result<> map(uint64_t offset, IoRequest::Kind kind, MutableBytes memory,
+               std::vector<IoRequest>& requests) const;
+
+  BlockDevice& device_;
+  const Runlist runs_;
+  const uint64_t size_bytes_;
+  const uint32_t cluster_size_;
+};
+
+}  // namespace ntfs

@@ -1,0 +1,189 @@
+#include "core/store/transaction.h"
+
+#include <algorithm>
+
+#include "core/base/trace.h"
+#include "core/store/journal.h"
+
+namespace ntfs {
+
+using ondisk::LogOp;
+
+namespace {
+
+/// One transaction at a time: its id is always that of the table's first entry.
+constexpr uint32_t kTransactionId = ondisk::transaction_id_at(0);
+/// Most that a transaction may log, the way back included. The largest single request is an insert
+/// that splits each of the levels of a deep index (three blocks of up to 64 KiB each, redo and
+/// undo).
+constexpr uint64_t kMostLogBytes = 2 << 20;
+constexpr int kBeginAttempts = 8;
+
+}  // namespace
+
+Transaction::Transaction(Journal& journal) : journal_(journal) {}
+
+Transaction::~Transaction() {
+  if (active_) abort();
+}
+
+Result<> Transaction::begin() {
+  ASSERT(!active_);
+  lfs::LogFile* log = journal_.log_.get();
+  if (log == nullptr) return NtStatus::MediaWriteProtected;
+  const uint64_t reserved = std::min<uint64_t>(kMostLogBytes, log->capacity_bytes() / 4);
+  for (int attempt = 0; attempt < kBeginAttempts; ++attempt) {
+    journal_.metadata_lock_.lock();
+    if (!journal_.is_writable()) {
+      journal_.metadata_lock_.unlock();
+      return NtStatus::MediaWriteProtected;
+    }
+    if (journal_.has_free_slots() && log->reserve(reserved)) {
+      active_ = true;
+      log_budget_ = reserved / 4;
+      return {};
+    }
+    journal_.metadata_lock_.unlock();
+    TRY(journal_.checkpoint());
+  }
+  return NtStatus::LogFileFull;
+}
+
+Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
+                                  const PageRef& page) {
+  MetadataStream& stream = *page->stream_;
+  TRY(journal_.ensure_open(stream, kTransactionId, last_lsn_));
+  const PagePlace& place = page->place_;
+  ondisk::ClientRecord record;
+  record.redo = redo.op;
+  record.undo = undo.op;
+  record.target.target_attribute = static_cast<uint16_t>(stream.slot);
+  record.target.target_vcn = place.first_vcn;
+  record.lcns = place.lcns;
+  // One of the two may be a Noop: the place is that of the other.
+  const Operation& placed = redo.op == LogOp::Noop ? undo : redo;
+  record.target.record_offset = placed.record_offset;
+  record.target.attribute_offset = placed.attribute_offset;
+  record.redo_data = redo.payload;
+  record.undo_data = undo.payload;
+  std::array<std::byte, 8> bits{};
+  if (page->kind() != PageKind::Raw) {
+    record.target.cluster_block_offset = static_cast<uint16_t>(place.offset_in_cluster / 512);
+    record.target.target_block_size = static_cast<uint16_t>(stream.page_bytes / 512);
+  } else if (place.offset_in_cluster != 0) {
+    // Raw values are addressed from the start of the cluster.
+    if (redo.op == LogOp::UpdateNonresidentValue) {
+      record.target.record_offset =
+          static_cast<uint16_t>(place.offset_in_cluster + redo.record_offset);
+    } else {
+      bits = encode_bit_range(struct_at<le32>(redo.payload, 0).get() + place.offset_in_cluster * 8,
+                              struct_at<le32>(redo.payload, 4).get());
+      record.redo_data = bits;
+      record.undo_data = bits;
+    }
+  }
+  scratch_record_.clear();
+  ondisk::encode_append(record, scratch_record_);
+  const ByteView part = scratch_record_;
+  const lfs::Lsn lsn =
+      TRY(journal_.log_->append({kTransactionId, last_lsn_, last_lsn_, {&part, 1}}));
+  last_lsn_ = lsn;
+  log_bytes_ += lfs::record_cost(part.size());
+  return lsn;
+}
+
+Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
+  ASSERT(active_);
+  TRY(check(redo, page->kind(), page->bytes_));
+  const Operation undo = inverse(redo, page->kind(), page->bytes_, scratch_);
+  if (!rolling_back_) {
+    undo_.push_back({page, undo, undo_bytes_.size()});
+    undo_bytes_.insert(undo_bytes_.end(), undo.payload.begin(), undo.payload.end());
+  }
+  const Operation nothing{};
+  lfs::Lsn lsn;
+  if (redo.op == LogOp::InitializeFileRecordSegment) {
+    // As Windows does: the way back in a record of its own, then the image without one. Other
+    // replayers take an image only when its undo is Noop (sheet, pitfall 45).
+    TRY(log(nothing, undo, page));
+    lsn = TRY(log(redo, nothing, page));
+  } else {
+    lsn = TRY(log(redo, undo, page));
+  }
+  apply(redo, page->kind(), page->bytes_, lsn);
+  journal_.mark_dirty(page);
+  return {};
+}
+
+Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
+  ASSERT(active_ && page->kind() != PageKind::FileRecord);
+  const Operation redo = update_nonresident_value(0, bytes);
+  TRY(check(redo, page->kind(), page->bytes_));
+  created_.push_back(page);
+  const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
+  apply(redo, page->kind(), page->bytes_, lsn);
+  journal_.mark_dirty(page);
+  return {};
+}
+
+void Transaction::commit() {
+  ASSERT(active_);
+  end();
+  for (Participant* participant : participants_) participant->transaction_ended(*this, true);
+  release();
+}
+
+void Transaction::abort() {
+  rolling_back_ = true;
+  ++journal_.aborts_;
+  for (size_t i = undo_.size(); i-- > 0;) {
+    Undo& undo = undo_[i];
+    const size_t length =
+        (i + 1 < undo_.size() ? undo_[i + 1].payload_offset : undo_bytes_.size()) -
+        undo.payload_offset;
+    undo.operation.payload = ByteView(undo_bytes_).subspan(undo.payload_offset, length);
+    const auto undone = perform(undo.operation, undo.page);
+    if (!undone) {
+      // Only a failed log gets here: nothing of this transaction will reach the device.
+      journal_.fail(undone.error(), "taking back a change");
+      break;
+    }
+  }
+  for (const PageRef& page : created_) {
+    page->dirty_ = false;
+    journal_.pages_.forget_page(*page);
+  }
+  end();
+  for (Participant* participant : participants_) participant->transaction_ended(*this, false);
+  release();
+}
+
+void Transaction::end() {
+  if (last_lsn_.is_none()) return;
+  ondisk::ClientRecord record;
+  record.redo = LogOp::ForgetTransaction;
+  record.undo = LogOp::CompensationLogRecord;
+  record.target.target_attribute = ondisk::slot_offset(0);
+  scratch_record_.clear();
+  ondisk::encode_append(record, scratch_record_);
+  const ByteView part = scratch_record_;
+  const auto appended = journal_.log_->append({kTransactionId, last_lsn_, {}, {&part, 1}});
+  if (!appended) journal_.fail(appended.error(), "a write of the log");
+  trace(TraceEvent::TransactionEnd, last_lsn_.raw(), log_bytes_);
+}
+
+void Transaction::release() {
+  lfs::LogFile* log = journal_.log_.get();
+  log->release(std::min<uint64_t>(kMostLogBytes, log->capacity_bytes() / 4));
+  active_ = false;
+  journal_.metadata_lock_.unlock();
+  journal_.wake_if_due();
+}
+
+void Transaction::join(Participant& participant) {
+  if (std::find(participants_.begin(), participants_.end(), &participant) == participants_.end()) {
+    participants_.push_back(&participant);
+  }
+}
+
+}  // namespace ntfs

@@ -1,0 +1,465 @@
+#include "core/store/volume.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/trace.h"
+#include "core/ondisk/file_record.h"
+#include "core/ondisk/mapping_pairs.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::FileRecordView;
+
+namespace {
+
+constexpr FileReference kMftFile(ondisk::kMftRecord, 1);
+/// Streams kept in memory although nobody uses them.
+constexpr size_t kMostIdleStreams = 8192;
+constexpr uint64_t kUpCaseBytes = 128 << 10;
+/// Sequence numbers between the highest LSN found on a volume whose log was emptied and ours: index
+/// blocks may carry higher LSNs than the file records that were looked at.
+constexpr uint64_t kSequenceJump = 1024;
+
+}  // namespace
+
+Volume::Volume(BlockDevice& device, const VolumeOptions& options,
+               const ondisk::VolumeGeometry& geometry)
+    : device_(device), options_(options), geometry_(geometry) {}
+
+Volume::~Volume() {
+  stop_committer_ = true;
+  if (journal_ != nullptr) journal_->wake();
+  if (committer_.joinable()) committer_.join();
+}
+
+Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOptions& options,
+                                             std::string& why_not) {
+  AlignedBuffer sector(4096);
+  if (device.size_bytes() < sector.size()) return NtStatus::UnrecognizedVolume;
+  TRY(device.read(0, sector.bytes()));
+  const auto geometry =
+      TRY(ondisk::parse_boot_sector(sector.bytes(), device.size_bytes(), {"boot sector", 0, 0}));
+  std::unique_ptr<Volume> volume(new Volume(device, options, geometry));
+  TRY(volume->load(why_not));
+  return volume;
+}
+
+// Mounting.
+
+Result<> Volume::load(std::string& why_not) {
+  pages_ = std::make_unique<PageCache>(device_, geometry_, options_.cache_bytes / 2);
+  const uint64_t record_size = geometry_.file_record_size;
+  const uint64_t cluster = geometry_.cluster_size;
+  Journal::Mirror mirror;
+  mirror.offset_bytes = geometry_.mftmirr_lcn.raw() * cluster;
+  mirror.count_records = std::max<uint64_t>(4, cluster / record_size);
+  journal_ = std::make_unique<Journal>(device_, *pages_, geometry_, mirror);
+  TRY(load_mft());
+  TRY(load_volume_record(why_not));
+  TRY(load_upcase());
+  TRY(load_log_runs());
+  const auto bitmap =
+      TRY(metadata_stream(FileReference(ondisk::kBitmapRecord, 6), AttributeType::Data, u""));
+  clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_);
+  TRY(clusters_->load());
+  if (options_.access == VolumeOptions::Access::AsItIs) return {};
+  TRY(check_writable(why_not));
+  if (options_.access == VolumeOptions::Access::ReadOnly) return {};
+  journal_->start(TRY(start_log()));
+  const Lcn mft_end =
+      mft_->records()->runs.runs().back().lcn + mft_->records()->runs.runs().back().count;
+  clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
+                                                          geometry_.total_clusters / 8))});
+  committer_ = std::thread([this] { run_committer(); });
+  return {};
+}
+
+Result<> Volume::load_mft() {
+  auto stream = std::make_shared<MetadataStream>();
+  stream->file = kMftFile;
+  stream->type = AttributeType::Data;
+  stream->kind = PageKind::FileRecord;
+  stream->page_bytes = geometry_.file_record_size;
+  stream->id = metadata_stream_id(ondisk::kMftRecord, AttributeType::Data, u"");
+  // Record 0 tells the rest; its own first clusters are where the boot sector says.
+  const uint64_t clusters = divide_up(geometry_.file_record_size, geometry_.cluster_size);
+  stream->runs.append(geometry_.mft_lcn, ClusterCount(clusters));
+  mft_ = std::make_unique<Mft>(*this, stream);
+  const PageRef base = TRY(pages_->get(stream, 0));
+  const auto record = FileRecordView::of_valid(base->bytes());
+  const auto data = record.find(AttributeType::Data);
+  if (!data || data->is_resident() || !record.in_use()) {
+    return corrupt({"$MFT", kMftFile.raw(), 0}, "$DATA attribute", 0, "a nonresident one");
+  }
+  // The first extent is in the base record; extension records lie in it.
+  const Origin origin{"$MFT runlist", kMftFile.raw(), data->offset()};
+  stream->runs = Runlist(TRY(ondisk::decode_mapping_pairs(
+      data->mapping_pairs(), Vcn(0), data->next_vcn(), geometry_.total_clusters, origin)));
+  if (stream->runs.empty() || stream->runs.find(Vcn(0)).lcn != geometry_.mft_lcn) {
+    return corrupt(origin, "first lcn", 0, "the one in the boot sector");
+  }
+  return mft_->load();
+}
+
+Result<ByteVector> Volume::read_whole(FileReference file, AttributeType type, uint64_t limit) {
+  Attributes attributes(*this, file);
+  const auto found = TRY(attributes.find(type));
+  const auto view = found.view();
+  if (view.is_resident()) return ByteVector(view.value().begin(), view.value().end());
+  const uint64_t size = view.file_size();
+  if (size > limit) return corrupt({"system file", file.raw(), 0}, "size", size);
+  const Runlist runs = TRY(attributes.load_runs(type, u""));
+  const uint64_t cluster = geometry_.cluster_size;
+  AlignedBuffer buffer(align_up(size, std::max<uint64_t>(cluster, 4096)));
+  for (const Run& run : runs.runs()) {
+    const uint64_t at = run.vcn.raw() * cluster;
+    if (at >= size || run.lcn.is_hole()) continue;
+    const uint64_t length = std::min(run.count.raw() * cluster, buffer.size() - at);
+    TRY(device_.read(run.lcn.raw() * cluster, buffer.bytes().subspan(at, length)));
+  }
+  const ByteView valid = buffer.bytes().first(size);
+  return ByteVector(valid.begin(), valid.end());
+}
+
+Result<> Volume::load_volume_record(std::string& why_not) {
+  const FileReference file(ondisk::kVolumeRecord, 3);
+  Attributes attributes(*this, file);
+  const auto found = attributes.find(AttributeType::VolumeInformation);
+  if (!found) {
+    why_not = "$Volume has no $VOLUME_INFORMATION";
+    return found.error() == NtStatus::ObjectNameNotFound ? NtStatus::FileCorruptError
+                                                         : found.error();
+  }
+  const auto view = found->view();
+  if (!view.is_resident()) return corrupt({"$Volume", file.raw(), 0}, "form", 1, "resident");
+  information_ = TRY(ondisk::parse_volume_information(view.value(), {"$Volume", file.raw(), 0}));
+  const auto name = attributes.find(AttributeType::VolumeName);
+  if (name && name->view().is_resident()) {
+    const ByteView value = name->view().value();
+    for (size_t i = 0; i + 1 < value.size(); i += 2) {
+      label_.push_back(static_cast<char16_t>(struct_at<le16>(value, i).get()));
+    }
+  }
+  return {};
+}
+
+Result<> Volume::load_upcase() {
+  const auto table =
+      TRY(read_whole(FileReference(ondisk::kUpCaseRecord, 10), AttributeType::Data, kUpCaseBytes));
+  upcase_ = std::make_unique<UpCase>(TRY(UpCase::parse(table)));
+  return {};
+}
+
+Result<> Volume::load_log_runs() {
+  const FileReference file(ondisk::kLogFileRecord, 2);
+  Attributes attributes(*this, file);
+  const auto sizes = TRY(attributes.sizes(AttributeType::Data, u""));
+  Runlist runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+  for (const Run& run : runs.runs()) {
+    if (run.lcn.is_hole()) return corrupt({"$LogFile", file.raw(), 0}, "run", run.vcn.raw());
+  }
+  if (runs.end().raw() * geometry_.cluster_size < sizes.file_size) {
+    return corrupt({"$LogFile", file.raw(), 0}, "file size", sizes.file_size);
+  }
+  log_store_ = std::make_unique<LogStoreOnVolume>(device_, std::move(runs), sizes.file_size,
+                                                  geometry_.cluster_size);
+  log_status_ = TRY(lfs::LogFile::inspect(*log_store_));
+  return {};
+}
+
+Result<bool> Volume::is_hibernated() {
+  IndexTree root(*this, FileReference(ondisk::kRootRecord, 5), u"$I30");
+  const auto entry = TRY(root.find_name(u"hiberfil.sys", IndexTree::NameMatch::IgnoreCase));
+  if (!entry) return false;
+  const auto view = ondisk::IndexEntryView::of_valid(*entry, 0);
+  Attributes attributes(*this, view.reference());
+  const auto found = attributes.find(AttributeType::Data);
+  if (!found || found->view().is_resident() || found->view().file_size() < 4096) return false;
+  const Runlist runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+  if (runs.empty() || runs.find(Vcn(0)).lcn.is_hole()) return false;
+  AlignedBuffer head(4096);
+  TRY(device_.read(runs.find(Vcn(0)).lcn.raw() * geometry_.cluster_size, head.bytes()));
+  const auto magic = as_text(head.bytes().first(4));
+  return magic == "hibr" || magic == "HIBR";
+}
+
+Result<> Volume::check_writable(std::string& why_not) {
+  if (log_status_.state == lfs::LogState::Unclean) {
+    why_not =
+        log_status_.major_version >= 2
+            ? "its log is not clean: Windows did not shut down completely (fast startup, or "
+              "hibernation). Shut Windows down with `shutdown /s /t 0`, or look at the volume "
+              "with -o ro,norecover"
+            : "its log is not clean: it was not unmounted. This version cannot recover it. "
+              "Mount it once under Windows or with the kernel's ntfs3, which replay the log, "
+              "or look at it with -o ro,norecover";
+    return NtStatus::LogCorrupt;
+  }
+  if (log_status_.state == lfs::LogState::Corrupt) {
+    why_not =
+        "its $LogFile is damaged. Run chkdsk under Windows, or look at the volume with "
+        "-o ro,norecover";
+    return NtStatus::LogCorrupt;
+  }
+  if (options_.access != VolumeOptions::Access::ReadWrite) return {};
+  if (TRY(is_hibernated())) {
+    why_not =
+        "Windows is hibernated on it (hiberfil.sys): it can be mounted read-only. Resume "
+        "Windows and shut it down to write";
+    return NtStatus::SharingViolation;
+  }
+  if ((information_.flags.get() & ondisk::VolumeFlags::Dirty) != 0) {
+    why_not =
+        "it is marked dirty: a driver found damage. It can be mounted read-only. Run chkdsk "
+        "under Windows to repair it";
+    return NtStatus::DiskCorruptError;
+  }
+  if (static_cast<int>(information_.major_version) < 3) {
+    why_not = "it has an NTFS version before 3.0: it can be mounted read-only";
+    return NtStatus::NotSupported;
+  }
+  return {};
+}
+
+Result<lfs::Lsn> Volume::highest_record_lsn() {
+  // Past the cache: a large $MFT must not push everything else out of it.
+  constexpr uint64_t kChunk = 1 << 20;
+  AlignedBuffer buffer(kChunk);
+  const uint64_t cluster = geometry_.cluster_size;
+  const uint64_t record_size = geometry_.file_record_size;
+  uint64_t highest = 0;
+  for (const Run& run : mft_->records()->runs.runs()) {
+    if (run.lcn.is_hole()) continue;
+    const uint64_t end = run.count.raw() * cluster;
+    for (uint64_t at = 0; at < end; at += kChunk) {
+      const uint64_t length = std::min(kChunk, end - at);
+      TRY(device_.read(run.lcn.raw() * cluster + at, buffer.bytes().first(length)));
+      const uint64_t step = std::min<uint64_t>(record_size, cluster);
+      for (uint64_t i = 0; i + sizeof(ondisk::FileRecordHeader) <= length; i += step) {
+        const auto& header = struct_at<ondisk::FileRecordHeader>(ByteView(buffer.bytes()), i);
+        if (as_text(bytes_of(header.multi_sector.signature)) != "FILE") continue;
+        highest = std::max(highest, header.lsn.get());
+      }
+    }
+  }
+  return lfs::Lsn::from_raw(highest);
+}
+
+Result<std::unique_ptr<lfs::LogFile>> Volume::start_log() {
+  lfs::LogStart start;
+  if (log_status_.state == lfs::LogState::Empty) {
+    // Whoever emptied the log left no trace of the LSNs that the pages carry.
+    const uint64_t highest = TRY(highest_record_lsn())
+    .raw();
+    const auto geometry = TRY(lfs::LogGeometry::for_new_log(log_store_->size_bytes()));
+    const uint64_t jump =
+        highest == 0 ? 0 : kSequenceJump << (64 - geometry.sequence_number_bits());
+    start.floor = lfs::Lsn::from_raw(highest + jump);
+  }
+  ondisk::ClientRestart restart;
+  restart.bytes_per_cluster = geometry_.cluster_size;
+  const auto record = restart.encode();
+  const ByteVector filler = ondisk::filler_record();
+  start.restart_record = record;
+  start.filler_transaction_id = ondisk::kFillerTransaction;
+  start.filler = filler;
+  return lfs::LogFile::start(*log_store_, start);
+}
+
+// Metadata streams.
+
+Result<MetadataStreamRef> Volume::load_stream(FileReference file, AttributeType type,
+                                              std::u16string_view name, uint64_t id) {
+  Attributes attributes(*this, file);
+  const auto found = TRY(attributes.find(type, name));
+  if (found.view().is_resident()) return NtStatus::ObjectNameNotFound;
+  auto stream = std::make_shared<MetadataStream>();
+  stream->file = file;
+  stream->type = type;
+  stream->name = name;
+  stream->id = id;
+  if (type == AttributeType::IndexAllocation) {
+    stream->kind = PageKind::IndexBlock;
+    const auto root = TRY(attributes.find(AttributeType::IndexRoot, name));
+    stream->page_bytes = ondisk::IndexRootView::of_valid(root.view().value()).index_block_size();
+  }
+  stream->runs = TRY(attributes.load_runs(type, name));
+  return stream;
+}
+
+Result<MetadataStreamRef> Volume::metadata_stream(FileReference file, AttributeType type,
+                                                  std::u16string_view name) {
+  const uint64_t id = metadata_stream_id(file.record(), type, name);
+  if (id == 0) return NtStatus::NotSupported;
+  const uint64_t aborts = journal_->abort_count();
+  {
+    const MutexLock lock(streams_mutex_);
+    if (streams_aborts_ != aborts) {
+      // Runs may be those of a transaction that was taken back.
+      std::erase_if(streams_, [](const auto& entry) { return entry.second.use_count() == 1; });
+      streams_aborts_ = aborts;
+    }
+    const auto it = streams_.find(id);
+    if (it != streams_.end() && it->second->file == file && it->second->aborts == aborts) {
+      return it->second;
+    }
+  }
+  MetadataStreamRef stream = TRY(load_stream(file, type, name, id));
+  stream->aborts = aborts;
+  const MutexLock lock(streams_mutex_);
+  const auto it = streams_.find(id);
+  if (it != streams_.end() && it->second->file == file) {
+    // Pages hold on to their stream: it stays the one object, with fresh runs.
+    if (it->second->aborts != aborts) {
+      it->second->runs = stream->runs;
+      it->second->aborts = aborts;
+    }
+    return it->second;
+  }
+  if (streams_.size() > kMostIdleStreams) {
+    std::erase_if(streams_, [&](const auto& entry) {
+      return entry.second.use_count() == 1 && entry.second->opened_interval == 0;
+    });
+  }
+  streams_[id] = stream;
+  return stream;
+}
+
+MetadataStreamRef Volume::add_metadata_stream(FileReference file, AttributeType type,
+                                              std::u16string_view name, Runlist runs) {
+  auto stream = std::make_shared<MetadataStream>();
+  stream->file = file;
+  stream->type = type;
+  stream->name = name;
+  stream->id = metadata_stream_id(file.record(), type, name);
+  ASSERT(stream->id != 0);
+  if (type == AttributeType::IndexAllocation) {
+    stream->kind = PageKind::IndexBlock;
+    stream->page_bytes = geometry_.index_block_size;
+  }
+  stream->runs = std::move(runs);
+  stream->aborts = journal_->abort_count();
+  const MutexLock lock(streams_mutex_);
+  streams_[stream->id] = stream;
+  return stream;
+}
+
+void Volume::drop_metadata_stream(const MetadataStreamRef& stream) {
+  pages_->forget(*stream, 0);
+  const MutexLock lock(streams_mutex_);
+  const auto it = streams_.find(stream->id);
+  if (it != streams_.end() && it->second == stream) streams_.erase(it);
+}
+
+// Files in memory.
+
+FilePtr Volume::file(FileReference reference) {
+  const MutexLock lock(files_mutex_);
+  auto& place = files_[reference.record()];
+  if (FilePtr file = place.lock(); file != nullptr && file->reference() == reference) return file;
+  auto file = std::make_shared<File>(*this, reference);
+  place = file;
+  if (files_.size() > files_limit_) {
+    std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
+    files_limit_ = std::max<size_t>(files_.size() * 2, 1024);
+  }
+  return file;
+}
+
+void Volume::add_dirty(File& file) {
+  const MutexLock lock(files_mutex_);
+  const auto it = files_.find(file.reference().record());
+  if (it == files_.end()) return;
+  if (FilePtr shared = it->second.lock(); shared.get() == &file) {
+    dirty_files_[file.reference().record()] = std::move(shared);
+  }
+}
+
+Result<> Volume::write_back_dirty() {
+  std::unordered_map<uint64_t, FilePtr> files;
+  {
+    const MutexLock lock(files_mutex_);
+    files.swap(dirty_files_);
+  }
+  // In the order of their records, so that neighbours get neighbouring clusters.
+  std::vector<FilePtr> order;
+  order.reserve(files.size());
+  for (auto& [record, file] : files) order.push_back(std::move(file));
+  std::sort(order.begin(), order.end(),
+            [](const FilePtr& a, const FilePtr& b) { return a->reference() < b->reference(); });
+  Result<> first_failure;
+  for (const FilePtr& file : order) {
+    auto done = file->write_back();
+    if (done) continue;
+    if (first_failure) first_failure = done;
+    add_dirty(*file);
+  }
+  return first_failure;
+}
+
+bool Volume::is_over_budget() const {
+  return buffered_.load(std::memory_order_relaxed) > options_.cache_bytes / 2;
+}
+
+// Commit.
+
+Result<> Volume::commit_now() {
+  const auto written = write_back_dirty();
+  TRY(journal_->flush());
+  return written;
+}
+
+Result<> Volume::commit() {
+  // A commit that begins after the call serves it; callers that wait meanwhile share the next one.
+  const uint64_t mine = commits_wanted_.fetch_add(1) + 1;
+  const MutexLock lock(commit_mutex_);
+  if (commits_done_ >= mine) return last_commit_;
+  const uint64_t upto = commits_wanted_.load();
+  last_commit_ = commit_now();
+  commits_done_ = upto;
+  return last_commit_;
+}
+
+bool Volume::reclaim() {
+  if (!clusters_->has_freed()) return false;
+  return journal_->checkpoint().has_value();
+}
+
+void Volume::run_committer() {
+  using Clock = std::chrono::steady_clock;
+  auto last = Clock::now();
+  while (!stop_committer_) {
+    journal_->wait_for_work(options_.commit_interval);
+    if (stop_committer_) return;
+    if (!journal_->is_writable()) continue;
+    const bool due = Clock::now() - last >= options_.commit_interval;
+    if (due || is_over_budget()) {
+      last = Clock::now();
+      const auto committed = commit();
+      if (!committed) {
+        log_line(LogLevel::Error,
+                 fmt::format("writing back changes failed: {}", name_of(committed.error())));
+      }
+    } else {
+      (void)journal_->flush().has_value();  // a failure has been logged and stops the volume
+    }
+    if (journal_->wants_checkpoint() || (due && journal_->has_changes())) {
+      (void)journal_->checkpoint().has_value();
+    }
+  }
+}
+
+Result<> Volume::close() {
+  stop_committer_ = true;
+  journal_->wake();
+  if (committer_.joinable()) committer_.join();
+  if (journal_->log() == nullptr) return {};
+  TRY(commit());
+  return journal_->close();
+}
+
+}  // namespace ntfs
