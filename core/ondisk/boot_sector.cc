@@ -39,7 +39,8 @@ uint64_t decode_unit_size(uint8_t encoded, uint32_t cluster_size) {
 }
 
 uint8_t encode_unit_size(uint32_t size, uint32_t cluster_size) {
-  if (size >= cluster_size) return static_cast<uint8_t>(size / cluster_size);
+  const uint32_t clusters = size / cluster_size;
+  if (clusters >= 1 && clusters < 0x80) return static_cast<uint8_t>(clusters);
   return static_cast<uint8_t>(256 - __builtin_ctz(size));
 }
 

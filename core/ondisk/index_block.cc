@@ -129,6 +129,7 @@ uint16_t IndexEntryView::data_offset() const { return data_place(header()).offse
 ByteView IndexEntryView::data() const {
   const DataPlace place = data_place(header());
   if (is_end() || place.length == 0) return {};
+  ASSERT(static_cast<size_t>(place.offset) + place.length <= bytes_.size());
   return bytes_.subspan(place.offset, place.length);
 }
 

@@ -101,7 +101,7 @@ class IndexEntryView {
   Vcn subnode_vcn() const;
   /// Empty in the END entry.
   ByteView key() const;
-  /// Views only; empty in the END entry.
+  /// Views only (a bug otherwise); empty in the END entry.
   ByteView data() const;
   /// Bytes from the start of the entry to data().
   uint16_t data_offset() const;
