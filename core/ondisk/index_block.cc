@@ -65,6 +65,7 @@ Result<> check_content(ByteView entry, size_t content, IndexKind kind, const Ori
     TRY(FileNameView::parse(entry.subspan(sizeof(IndexEntryHeader), key_length), origin));
     return {};
   }
+  if (kind == IndexKind::Any) return {};
   const DataPlace data = data_place(header);
   if (data.length == 0) return {};
   if (data.offset < sizeof(IndexEntryHeader) + key_length ||

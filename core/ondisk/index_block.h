@@ -26,8 +26,9 @@ enum class Collation : uint32_t {
   NtofsUlongs = 0x13,
 };
 
-/// File names (entries point to files), or a view (entries carry data).
-enum class IndexKind { FileNames, View };
+/// File names (entries point to files), or a view (entries carry data). Any: one of the two, it is
+/// not known which; a parse then checks what holds for both.
+enum class IndexKind { FileNames, View, Any };
 
 struct IndexHeader {
   le32 entries_offset;   // bytes from the start of this header, multiple of 8

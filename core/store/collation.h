@@ -31,9 +31,17 @@ std::strong_ordering compare_names(std::u16string_view a, std::u16string_view b,
 /// Equal without regard to case.
 bool equal_ignoring_case(std::u16string_view a, std::u16string_view b, const UpCase& upcase);
 
+/// The same for names as they stand on disk, UTF-16LE.
+std::strong_ordering compare_names(ByteView a, ByteView b, const UpCase& upcase);
+bool equal_ignoring_case(ByteView a, ByteView b, const UpCase& upcase);
+
 /// Order of two index keys under `rule`. For COLLATION_FILENAME the keys are $FILE_NAME values (or
-/// at least their first 0x42 bytes and the name).
-std::strong_ordering compare_keys(ondisk::CollationRule rule, ByteView a, ByteView b,
+/// at least their first 0x42 bytes and the name). Any bytes are safe; a rule that is not known
+/// orders as COLLATION_BINARY.
+std::strong_ordering compare_keys(ondisk::Collation rule, ByteView a, ByteView b,
                                   const UpCase& upcase);
+
+/// The name, UTF-16LE, in a $FILE_NAME value; what there is of it where the value is too short.
+ByteView name_in_key(ByteView key);
 
 }  // namespace ntfs

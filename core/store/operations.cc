@@ -261,9 +261,9 @@ Result<> check_block_write_end(const Operation& operation, ByteView page) {
             whole.begin() + operation.attribute_offset);
   auto& header = struct_at<ondisk::IndexBlockHeader>(MutableBytes(whole)).index;
   header.used_bytes.set(static_cast<uint32_t>(end - ondisk::kIndexHeaderInBlock));
-  // The structure of a view's entries holds for both kinds; names are checked where they are made.
+  // Names are checked where they are made.
   TRY(IndexNodeView::parse(ByteView(whole).subspan(ondisk::kIndexHeaderInBlock),
-                           ondisk::IndexKind::View, {"INDX buffer after a log record", 0, 0}));
+                           ondisk::IndexKind::Any, {"INDX buffer after a log record", 0, 0}));
   return {};
 }
 
@@ -349,7 +349,7 @@ Result<> check_raw(const Operation& operation, PageKind kind, ByteView page) {
   if (operation.record_offset != 0) {
     return refuse(operation, "record offset", operation.record_offset);
   }
-  TRY(ondisk::parse_index_block(whole, Vcn(header.vcn.get()), ondisk::IndexKind::View,
+  TRY(ondisk::parse_index_block(whole, Vcn(header.vcn.get()), ondisk::IndexKind::Any,
                                 {"INDX buffer in a log record", 0, 0}));
   return {};
 }

@@ -228,10 +228,29 @@ PageRef PageCache::create(const MetadataStreamRef& stream, uint64_t index) {
   if (place == nullptr) {
     size_bytes_ += page->bytes_.size();
   } else {
+    page->replaced_ = place;
+    page->replaced_was_dirty_ = place->dirty_;
     place->dirty_ = false;
   }
+  page->is_new_ = true;
   place = page;
   return page;
+}
+
+void PageCache::take_back(const PageRef& page) {
+  page->dirty_ = false;
+  page->is_new_ = false;
+  const PageRef replaced = std::move(page->replaced_);
+  const MutexLock lock(mutex_);
+  const auto it = pages_.find({page->stream_->id, page->index_});
+  if (it == pages_.end() || it->second != page) return;
+  if (replaced == nullptr) {
+    size_bytes_ -= page->bytes_.size();
+    pages_.erase(it);
+    return;
+  }
+  replaced->dirty_ = page->replaced_was_dirty_;
+  it->second = replaced;
 }
 
 void PageCache::forget(const MetadataStream& stream, uint64_t index) {
@@ -241,6 +260,7 @@ void PageCache::forget(const MetadataStream& stream, uint64_t index) {
   for (uint64_t i = index; i < end; ++i) {
     const auto it = pages_.find({stream.id, i});
     if (it == pages_.end()) continue;
+    if (it->second->is_new_ && it->second->stream_.get() != &stream) continue;
     it->second->dirty_ = false;
     size_bytes_ -= it->second->bytes_.size();
     pages_.erase(it);

@@ -81,6 +81,10 @@ class MetadataPage {
   ByteVector bytes_;
   bool dirty_ = false;
   std::atomic<bool> used_{true};  // for eviction
+  // Until the transaction that created the page ends: what it took the place of.
+  bool is_new_ = false;
+  bool replaced_was_dirty_ = false;
+  std::shared_ptr<MetadataPage> replaced_;
 };
 using PageRef = std::shared_ptr<MetadataPage>;
 
@@ -96,7 +100,10 @@ class PageCache {
   /// The page without reading it, zeroed: for a block that was just allocated. The caller fills it
   /// through a Transaction. Caller holds Journal::metadata_lock exclusively.
   PageRef create(const MetadataStreamRef& stream, uint64_t index);
-  /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too.
+  /// The transaction that created `page` was taken back: what it replaced is here again.
+  void take_back(const PageRef& page);
+  /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too; not those that the
+  /// running transaction created for an attribute that took the place of this one.
   void forget(const MetadataStream& stream, uint64_t index);
   /// Drops one page: its block was made by a transaction that was taken back.
   void forget_page(const MetadataPage& page);

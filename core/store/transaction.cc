@@ -117,9 +117,9 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
 
 Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   ASSERT(active_ && page->kind() != PageKind::FileRecord);
+  created_.push_back(page);
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
-  created_.push_back(page);
   const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
   apply(redo, page->kind(), page->bytes_, lsn);
   journal_.mark_dirty(page);
@@ -129,6 +129,11 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
 void Transaction::commit() {
   ASSERT(active_);
   end();
+  for (const auto& stream : dropped_) journal_.pages_.forget(*stream, 0);
+  for (const PageRef& page : created_) {
+    page->is_new_ = false;
+    page->replaced_.reset();
+  }
   for (Participant* participant : participants_) participant->transaction_ended(*this, true);
   release();
 }
@@ -149,10 +154,7 @@ void Transaction::abort() {
       break;
     }
   }
-  for (const PageRef& page : created_) {
-    page->dirty_ = false;
-    journal_.pages_.forget_page(*page);
-  }
+  for (size_t i = created_.size(); i-- > 0;) journal_.pages_.take_back(created_[i]);
   end();
   for (Participant* participant : participants_) participant->transaction_ended(*this, false);
   release();
@@ -178,6 +180,11 @@ void Transaction::release() {
   active_ = false;
   journal_.metadata_lock_.unlock();
   journal_.wake_if_due();
+}
+
+bool Transaction::has_freed_block(uint64_t stream_id, uint64_t block) const {
+  return std::find(freed_blocks_.begin(), freed_blocks_.end(), FreedBlock{stream_id, block}) !=
+         freed_blocks_.end();
 }
 
 void Transaction::join(Participant& participant) {

@@ -56,6 +56,15 @@ class Transaction {
   void commit() NO_THREAD_SAFETY_ANALYSIS;
   bool is_active() const { return active_; }
 
+  /// Forgets the pages of `stream`, whose attribute is gone, once the transaction commits.
+  void forget_at_commit(MetadataStreamRef stream) { dropped_.push_back(std::move(stream)); }
+  /// Index blocks that were freed here. A new block has no undo (perform_new): these keep their
+  /// bytes until the end.
+  void note_freed_block(uint64_t stream_id, uint64_t block) {
+    freed_blocks_.push_back({stream_id, block});
+  }
+  bool has_freed_block(uint64_t stream_id, uint64_t block) const;
+
   /// `participant` (which outlives the transaction) is told how it ended.
   void join(Participant& participant);
 
@@ -70,6 +79,11 @@ class Transaction {
     PageRef page;
     Operation operation;  // payload: offset into undo_bytes_ (see payload_offset)
     size_t payload_offset;
+  };
+  struct FreedBlock {
+    uint64_t stream_id;
+    uint64_t block;
+    friend bool operator==(const FreedBlock&, const FreedBlock&) = default;
   };
 
   Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
@@ -88,6 +102,8 @@ class Transaction {
   ByteVector scratch_;
   ByteVector scratch_record_;
   std::vector<PageRef> created_;  // by perform_new
+  std::vector<MetadataStreamRef> dropped_;
+  std::vector<FreedBlock> freed_blocks_;
   std::vector<Participant*> participants_;
 };
 

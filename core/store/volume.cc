@@ -348,8 +348,8 @@ MetadataStreamRef Volume::add_metadata_stream(FileReference file, AttributeType 
   return stream;
 }
 
-void Volume::drop_metadata_stream(const MetadataStreamRef& stream) {
-  pages_->forget(*stream, 0);
+void Volume::drop_metadata_stream(Transaction& transaction, const MetadataStreamRef& stream) {
+  transaction.forget_at_commit(stream);
   const MutexLock lock(streams_mutex_);
   const auto it = streams_.find(stream->id);
   if (it != streams_.end() && it->second == stream) streams_.erase(it);

@@ -76,8 +76,8 @@ class Volume {
   /// Registers the stream of an attribute that a transaction just made. Its runs are the caller's.
   MetadataStreamRef add_metadata_stream(FileReference file, ondisk::AttributeType type,
                                         std::u16string_view name, Runlist runs);
-  /// Forgets a stream whose attribute is gone, with its pages.
-  void drop_metadata_stream(const MetadataStreamRef& stream);
+  /// Forgets a stream whose attribute is gone; its pages go when the transaction commits.
+  void drop_metadata_stream(Transaction& transaction, const MetadataStreamRef& stream);
 
   /// The file in memory; made when it is not. Does not look at the disk.
   FilePtr file(FileReference reference) EXCLUDES(files_mutex_);
