@@ -9,6 +9,7 @@
 #include "core/store/attribute_definitions.h"
 #include "core/store/default_security.h"
 #include "core/store/format_layout.h"
+#include "core/store/log_store.h"
 #include "core/store/system_files.h"
 #include "core/store/upcase_table.h"
 #include "lfs/log_file.h"
@@ -18,33 +19,6 @@ namespace ntfs {
 namespace {
 
 constexpr uint64_t kChunkBytes = 1 << 20;
-
-/// $LogFile of a new volume: one run.
-class NewLogStore final : public lfs::LogStore {
- public:
-  /// `device` must outlive the object.
-  NewLogStore(BlockDevice& device, uint64_t position, uint64_t size_bytes)
-      : device_(device), position_(position), size_bytes_(size_bytes) {}
-
-  uint64_t size_bytes() const override { return size_bytes_; }
-  Result<> read(uint64_t offset, MutableBytes into) override {
-    ASSERT(offset <= size_bytes_ && into.size() <= size_bytes_ - offset);
-    return device_.read(position_ + offset, into);
-  }
-  Result<> write_durable(std::span<const lfs::LogWrite> writes) override {
-    std::vector<IoRequest> requests;
-    for (const lfs::LogWrite& write : writes) {
-      ASSERT(write.offset <= size_bytes_ && write.bytes.size() <= size_bytes_ - write.offset);
-      requests.push_back(IoRequest::write(position_ + write.offset, write.bytes));
-    }
-    return device_.transfer_durable(requests);
-  }
-
- private:
-  BlockDevice& device_;
-  const uint64_t position_;
-  const uint64_t size_bytes_;
-};
 
 /// Writes the volume, file after file.
 class VolumeWriter {
@@ -193,7 +167,9 @@ Result<FormatSummary> format_volume(BlockDevice& device, const FormatOptions& op
   TRY(writer.write_value(layout.boot, {}));
   TRY(device.flush());
   TRY(write_files(writer, init));
-  NewLogStore log(device, layout.offset_of(layout.log_file), layout.bytes_in(layout.log_file));
+  const ClusterRun& log_run = layout.log_file;
+  LogStoreOnVolume log(device, Runlist({Run{Vcn(0), log_run.lcn, log_run.count}}),
+                       layout.bytes_in(log_run), layout.geometry.cluster_size);
   TRY(lfs::LogFile::format(log));
   TRY(device.flush());
 
