@@ -67,6 +67,8 @@ class FileCheck {
   bool is_directory() const { return (records_.base->flags & FileRecordFlags::Directory) != 0; }
   const FileAttribute* find(AttributeType type, std::u16string_view name) const;
   void check_base_attributes();
+  void check_order(const Record& record);
+  void check_data();
   void check_standard_information();
   void check_names();
   bool check_name(const FileAttribute& attribute);
@@ -105,6 +107,9 @@ void FileCheck::run() {
   attributes_ = put_together(std::move(all), file_, context_);
   ++(is_directory() ? context_.report.directories : context_.report.files);
   check_base_attributes();
+  check_order(*records_.base);
+  for (const Record* extension : records_.extensions) check_order(*extension);
+  check_data();
   check_standard_information();
   check_names();
   check_indexes();
@@ -128,6 +133,29 @@ void FileCheck::check_base_attributes() {
           "the base record", "an extension record", "an attribute must be in the base record");
     }
   }
+}
+
+/// Attributes of one type stand in the order of their names, extents in that of their vcns.
+void FileCheck::check_order(const Record& record) {
+  if (!context_.upcase.is_loaded()) return;
+  for (size_t i = 1; i < record.attributes.size(); ++i) {
+    const Attribute& before = record.attributes[i - 1];
+    const Attribute& attribute = record.attributes[i];
+    if (before.type != attribute.type) continue;
+    const auto names = compare_names(before.name, attribute.name, context_.upcase);
+    if (names < 0 || (names == 0 && before.lowest_vcn <= attribute.lowest_vcn)) continue;
+    context_.findings.add(place(fmt::format("record {}, attribute at {:#x}",
+                                            attribute.record_number, attribute.offset)),
+                          "after " + name_attribute(before), name_attribute(attribute),
+                          "attributes of one type are not in the order of their names");
+  }
+}
+
+void FileCheck::check_data() {
+  const bool has_view = (records_.base->flags & FileRecordFlags::ViewIndex) != 0;
+  if (is_directory() || has_view || file_.record() < ondisk::kFirstUserRecord) return;
+  if (find(AttributeType::Data, {}) != nullptr) return;
+  context_.findings.add(place("$DATA"), "present", "absent", "a file has no unnamed $DATA");
 }
 
 void FileCheck::check_standard_information() {
@@ -206,6 +234,12 @@ bool FileCheck::check_name(const FileAttribute& attribute) {
     context_.findings.add(where, "0 to 3", number(static_cast<uint8_t>(header.name_type)),
                           "a $FILE_NAME has an unknown name type");
     return false;
+  }
+  for (size_t i = 0; i < units; ++i) {
+    const uint16_t unit = struct_at<le16>(value, sizeof(FileNameHeader) + 2 * i).get();
+    if (unit != 0 && unit != u'/') continue;
+    context_.findings.add(where, "no NUL and no slash", number(unit), "a name is impossible");
+    break;
   }
   if (!attribute.first->indexed) {
     context_.findings.add(where, "the flag of an indexed attribute", "none",

@@ -111,6 +111,10 @@ bool IndexWalk::read_root_header(ByteView value) {
                           "the index block size is impossible");
     return false;
   }
+  if (names && block_bytes_ != geometry.index_block_size) {
+    context_.findings.add(place("root, index block size"), geometry.index_block_size, block_bytes_,
+                          "the index block size is not that of the boot sector");
+  }
   vcn_bytes_ = geometry.cluster_size <= block_bytes_ ? geometry.cluster_size : 512;
   const uint64_t steps = static_cast<uint8_t>(root.index_block_steps);
   if (steps != block_bytes_ / vcn_bytes_) {

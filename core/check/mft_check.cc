@@ -116,6 +116,11 @@ std::optional<Stream> find_mft(VolumeReader& reader, Findings& findings) {
     if (covered == 0) return std::nullopt;
     mft.file_size = std::min(mft.file_size, covered);
   }
+  if (mft.file_size % record_size != 0) {
+    findings.add({"$MFT", FileReference(0, 1), "file size"},
+                 fmt::format("a multiple of {}", record_size), number(mft.file_size),
+                 "$MFT is not made of whole records");
+  }
   if (mft.file_size / record_size > kMaxRecords) {
     findings.add({"$MFT", FileReference(0, 1), "file size"}, kMaxRecords * record_size,
                  mft.file_size, "$MFT is larger than can be");

@@ -160,6 +160,8 @@ void NameComparison::compare_pair(const NameClaim& name, const NameClaim& entry)
 }
 
 void NameComparison::compare_duplicates(const NameClaim& entry) {
+  // Formatters leave those of the system files as they were at the start.
+  if (entry.file.record() < ondisk::kFirstUserRecord) return;
   const auto facts = context_.facts.find(entry.file.record());
   if (facts == context_.facts.end()) return;
   const DuplicatedInformation& want = facts->second.duplicated;

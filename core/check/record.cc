@@ -257,6 +257,11 @@ void RecordReader::check_instances() {
     findings_.add(place("instance"), "each once", number(*twice),
                   "two attributes of a record have the same instance number");
   }
+  const uint16_t next = header().next_attribute_instance.get();
+  if (std::binary_search(instances.begin(), instances.end(), next)) {
+    findings_.add(place("next instance"), "one that is free", number(next),
+                  "the next instance number of a record is in use");
+  }
 }
 
 }  // namespace
