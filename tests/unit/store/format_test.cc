@@ -392,8 +392,8 @@ bool is_installed(const std::string& program) {
 }
 
 TEST(Format, OtherProgramsFindNothingToComplainOf) {
-  const std::string commands[] = {"ntfsfix -n", "ntfsinfo -m -v", "fsntfsinfo", "fsstat",
-                                  "fls -rp"};
+  const std::string commands[] = {"ntfsfix -n", "ntfsinfo -m -v", "fsntfsinfo",
+                                  "fsstat",     "fls -rp",        "ntfssecaudit -a"};
   const Shape shapes[] = {{8 * kMiB, 512, 512, 512, 1024},
                           {64 * kMiB, 512, 4096, 512, 1024},
                           {64 * kMiB, 512, 65536, 512, 4096},
