@@ -8,6 +8,7 @@
 // removed lives on, in $Extend\$Deleted, until close() has taken the last holder away. Without a
 // holder it is freed at once, and what is asked of it then gives ObjectNameNotFound.
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,9 +18,12 @@
 #include "core/io/block_device.h"
 #include "core/ondisk/attribute_values.h"
 #include "core/store/file.h"
+#include "core/store/index_tree.h"
 #include "core/store/volume.h"
 
 namespace ntfs {
+
+struct NamedEntry;
 
 enum class FileKind { File, Directory, Symlink, Fifo, CharacterDevice, BlockDevice, Socket };
 
@@ -163,8 +167,47 @@ class ObjectStore {
  private:
   explicit ObjectStore(const ObjectStoreOptions& options) : options_(options) {}
 
+  /// A name to be: the directory and the name in it.
+  struct Place {
+    FileReference directory;
+    std::u16string_view name;
+  };
+  /// What became of a file that lost a name, for after the commit.
+  struct RemovedFile {
+    FilePtr file;
+    bool was_last_name = false;
+    bool is_freed = false;
+    FilePtr exchanged;
+  };
+
+  IndexTree::NameMatch name_match() const;
+  Result<> check_parent(const File& directory) const;
+  Result<> check_data() const;
+  Result<> check_target(FileReference file, RemoveKind kind);
+  void note_entry_change(File& directory);
+
+  Result<FilePtr> create_in_directory(File& directory, std::u16string_view name,
+                                      const CreateParameters& parameters);
+  Result<FileReference> deleted_directory();
+  Result<FileReference> find_or_make_deleted_directory();
+  Result<> remove_entry(Transaction& transaction, FileReference directory, const NamedEntry& entry,
+                        FileReference deleted, RemovedFile& removed);
+  void finish_removal(const RemovedFile& removed);
+  void free_unlinked(const FilePtr& file);
+  Result<> free_unlinked_now(File& file);
+  Result<> free_orphans();
+
+  Result<> exchange_names(Transaction& transaction, const Place& from, const NamedEntry& source,
+                          const Place& to, const NamedEntry& target);
+  Result<> replace_name(Transaction& transaction, const Place& from, const NamedEntry& source,
+                        const Place& to, const std::optional<NamedEntry>& target,
+                        FileReference deleted, RemovedFile& removed);
+  Result<FilePtr> rename_now(const Place& from, const Place& to, RenameMode mode,
+                             FileReference deleted, RemovedFile& removed);
+
   const ObjectStoreOptions options_;
   std::unique_ptr<Volume> volume_;
+  std::atomic<uint64_t> deleted_directory_{0};  // raw reference of $Extend\$Deleted once known
 };
 
 }  // namespace ntfs

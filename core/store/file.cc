@@ -159,6 +159,7 @@ void File::transaction_ended(const Transaction&, bool committed) {
 }
 
 Result<> File::write_back() {
+  if (freed_) return {};
   if (data_.is_dirty()) {
     const auto written = data_.write_back();
     if (!written && written.error() != NtStatus::ObjectNameNotFound) return written;

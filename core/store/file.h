@@ -54,6 +54,10 @@ class File final : public Participant {
   /// Set once the last name is gone: the file lives until its last holder closes it.
   void mark_unlinked() { unlinked_ = true; }
   bool is_unlinked() const { return unlinked_; }
+  /// Nothing of it is on the volume any more: nothing of it is written.
+  void mark_freed() { freed_ = true; }
+  /// True from the second call on: one caller frees the file.
+  bool mark_freeing() { return freeing_.exchange(true); }
   /// How many opens and lookups hold the file (ObjectStore).
   std::atomic<uint64_t>& holders() { return holders_; }
 
@@ -72,6 +76,8 @@ class File final : public Participant {
   const FileReference reference_;
   Stream data_;
   std::atomic<bool> unlinked_{false};
+  std::atomic<bool> freeing_{false};
+  std::atomic<bool> freed_{false};
   std::atomic<uint64_t> holders_{0};
   mutable Mutex mutex_{LockRank::FileTable};
   Noted noted_ GUARDED_BY(mutex_);

@@ -1,0 +1,192 @@
+// MS-FSA 2.1.5.1.1 "Creation of a New File". Names and records in one transaction.
+
+#include <algorithm>
+
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+#include "core/fsa/small_values.h"
+#include "core/ondisk/reparse_point.h"
+#include "core/store/attributes.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::FileAttributes;
+
+namespace {
+
+/// What a new record may carry of a reparse point beside the rest of it.
+constexpr size_t kResidentReparseBytes = 320;
+
+/// A new file, worked out before anything changes.
+struct NewFile {
+  ByteVector reparse;  ///< value, or empty
+  uint32_t reparse_tag = 0;
+  std::vector<ondisk::Ea> eas;
+  ondisk::StandardInformation information{};
+  NamedEntry entry;
+};
+
+uint32_t reparse_tag_of(FileKind kind) {
+  switch (kind) {
+    case FileKind::Symlink:
+      return ondisk::ReparseTag::LxSymlink;
+    case FileKind::Fifo:
+      return ondisk::ReparseTag::LxFifo;
+    case FileKind::CharacterDevice:
+      return ondisk::ReparseTag::LxChr;
+    case FileKind::BlockDevice:
+      return ondisk::ReparseTag::LxBlk;
+    case FileKind::Socket:
+      return ondisk::ReparseTag::AfUnix;
+    case FileKind::File:
+    case FileKind::Directory:
+      break;
+  }
+  return 0;
+}
+
+/// Builds the image of a file record attribute by attribute, with the function that recovery runs.
+class RecordImage {
+ public:
+  RecordImage(uint32_t record_bytes, const ondisk::FileRecordInit& init) : bytes_(record_bytes) {
+    ondisk::format_file_record(bytes_, init);
+  }
+  uint16_t next_instance() const { return view().next_attribute_instance(); }
+  void add(ByteView attribute) {
+    const Operation operation = create_attribute(view().end_marker_offset(), attribute);
+    apply(operation, PageKind::FileRecord, bytes_, lfs::Lsn());
+  }
+  void add(AttributeType type, std::u16string_view name, ByteView value,
+           ondisk::Indexed indexed = ondisk::Indexed::No) {
+    add(ondisk::build_resident(type, name, 0, next_instance(), value, indexed));
+  }
+  ByteView used() const { return ByteView(bytes_).first(view().used_bytes()); }
+
+ private:
+  ondisk::FileRecordView view() const { return ondisk::FileRecordView::of_valid(bytes_); }
+  ByteVector bytes_;
+};
+
+Result<NewFile> plan(std::u16string_view name, const CreateParameters& parameters) {
+  NewFile file;
+  file.reparse_tag = reparse_tag_of(parameters.kind);
+  if (parameters.kind == FileKind::Symlink) {
+    file.reparse = TRY(ondisk::build_lx_symlink(parameters.symlink_target));
+  } else if (file.reparse_tag != 0) {
+    file.reparse = ondisk::build_reparse_point(file.reparse_tag, {});
+  }
+  put_linux_metadata(parameters.linux_metadata, file.eas);
+  const auto now = le64::of(ondisk::FileTime::now().raw());
+  file.information.creation_time = now;
+  file.information.last_write_time = now;
+  file.information.change_time = now;
+  file.information.last_access_time = now;
+  uint32_t attributes = parameters.kind == FileKind::Directory ? 0 : FileAttributes::Archive;
+  if (file.reparse_tag != 0) attributes |= FileAttributes::ReparsePoint;
+  file.information.file_attributes.set(attributes);
+  auto& duplicated = file.entry.duplicated;
+  duplicated.creation_time = now;
+  duplicated.last_write_time = now;
+  duplicated.change_time = now;
+  duplicated.last_access_time = now;
+  if (parameters.kind == FileKind::Directory) attributes |= FileAttributes::FileNameIndexPresent;
+  duplicated.file_attributes.set(attributes);
+  duplicated.ea_length_or_reparse_tag.set(file.reparse_tag);
+  if (file.reparse_tag == 0 && !file.eas.empty()) {
+    const auto ea = TRY(ondisk::ea_information_of(file.eas));
+    duplicated.ea_length_or_reparse_tag.set(ea.packed_length.get());
+  }
+  file.entry.type = ondisk::NameType::Posix;
+  file.entry.name = name;
+  return file;
+}
+
+ByteVector build_image(const Volume& volume, const NewFile& file, FileKind kind,
+                       const ondisk::FileRecordInit& init, ByteView name_value) {
+  RecordImage image(volume.geometry().file_record_size, init);
+  image.add(AttributeType::StandardInformation, u"", bytes_of(file.information));
+  image.add(AttributeType::FileName, u"", name_value, ondisk::Indexed::Yes);
+  if (kind == FileKind::Directory) {
+    ondisk::IndexRootInit root;
+    root.index_block_size = volume.geometry().index_block_size;
+    root.index_block_steps = volume.geometry().index_block_steps();
+    image.add(AttributeType::IndexRoot, u"$I30", ondisk::build_index_root(root, std::nullopt));
+  } else {
+    image.add(AttributeType::Data, u"", {});
+  }
+  if (!file.reparse.empty() && file.reparse.size() <= kResidentReparseBytes) {
+    image.add(AttributeType::ReparsePoint, u"", file.reparse);
+  }
+  if (!file.eas.empty()) {
+    const auto information = ondisk::ea_information_of(file.eas);
+    if (information) image.add(AttributeType::EaInformation, u"", bytes_of(*information));
+    image.add(AttributeType::Ea, u"", ondisk::build_eas(file.eas));
+  }
+  return {image.used().begin(), image.used().end()};
+}
+
+/// The security descriptor of the directory is the file's, too: every volume has that one.
+Result<le32> security_id_of(Volume& volume, FileReference directory) {
+  Attributes attributes(volume, directory);
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto information = TRY(ondisk::parse_standard_information(
+      found.view().value(), {"$STANDARD_INFORMATION", directory.raw(), 0}));
+  return information.security_id;
+}
+
+Result<FileReference> create_in(Transaction& transaction, Volume& volume, FileReference directory,
+                                NewFile& file, FileKind kind) {
+  TRY(directory_record(volume, directory));
+  file.information.security_id = TRY(security_id_of(volume, directory));
+  const PageRef page = TRY(volume.mft().allocate(transaction));
+  ondisk::FileRecordInit init;
+  init.record_number = page->index();
+  init.sequence = Mft::next_sequence(*page);
+  init.flags = ondisk::FileRecordFlags::InUse;
+  if (kind == FileKind::Directory) init.flags |= ondisk::FileRecordFlags::Directory;
+  const FileReference reference(page->index(), init.sequence);
+  const ByteVector value =
+      ondisk::build_file_name(directory, file.entry.duplicated, file.entry.type, file.entry.name);
+  IndexTree tree(volume, directory, u"$I30");
+  TRY(tree.insert(transaction, ondisk::build_entry(reference, value, std::nullopt)));
+  TRY(volume.mft().initialize(transaction, page, build_image(volume, file, kind, init, value)));
+  if (file.reparse.size() > kResidentReparseBytes) {
+    TRY(insert_small_value(transaction, volume, reference, AttributeType::ReparsePoint,
+                           file.reparse, kResidentReparseBytes));
+  }
+  if (file.reparse_tag != 0) {
+    TRY(list_reparse_point(transaction, volume, file.reparse_tag, reference));
+  }
+  return reference;
+}
+
+}  // namespace
+
+Result<FilePtr> ObjectStore::create(File& directory, std::u16string_view name,
+                                    const CreateParameters& parameters) {
+  TRY(check_name(name, options_.windows_names ? NameRules::Windows : NameRules::Posix));
+  TRY(check_parent(directory));
+  return create_in_directory(directory, name, parameters);
+}
+
+Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string_view name,
+                                                 const CreateParameters& parameters) {
+  NewFile file = TRY(plan(name, parameters));
+  const auto reference = with_reclaim(*volume_, [&]() -> Result<FileReference> {
+    Transaction transaction(volume_->journal());
+    TRY(transaction.begin());
+    // Looked at again under the lock: the directory may have been removed meanwhile.
+    if (directory.is_unlinked()) return NtStatus::ObjectNameNotFound;
+    const FileReference made =
+        TRY(create_in(transaction, *volume_, directory.reference(), file, parameters.kind));
+    transaction.commit();
+    return made;
+  });
+  if (!reference) return reference.error();
+  note_entry_change(directory);
+  return volume_->file(*reference);
+}
+
+}  // namespace ntfs

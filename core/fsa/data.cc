@@ -1,0 +1,96 @@
+// Data of a file: MS-FSA 2.1.5.3 "Server Requests a Read", 2.1.5.4 "Server Requests a Write",
+// 2.1.5.15.5 "FileEndOfFileInformation", 2.1.5.10 FSCTLs for ranges. The whole algorithms come with
+// their own issue; sizes, zeros and errors are theirs already.
+
+#include <algorithm>
+
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+
+namespace ntfs {
+
+namespace {
+constexpr uint64_t kCopyBytes = 1 << 20;
+}  // namespace
+
+Result<> ObjectStore::check_data() const {
+  return volume_->is_writable() ? Result<>() : NtStatus::MediaWriteProtected;
+}
+
+Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, MutableBytes into) {
+  return file.data().read(offset, length, into);
+}
+
+Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
+  TRY(check_data());
+  TRY(file.data().write(offset, from, buffering));
+  file.note_modified();
+  return {};
+}
+
+Result<> ObjectStore::write_cached(File& file, uint64_t offset, ByteView from) {
+  TRY(check_data());
+  return file.data().write(offset, from, Buffering::Buffered);
+}
+
+Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
+  TRY(check_data());
+  const uint64_t offset = TRY(file.data().append(from));
+  file.note_modified();
+  return offset;
+}
+
+Result<> ObjectStore::set_end_of_file(File& file, uint64_t size) {
+  TRY(check_data());
+  TRY(with_reclaim(*volume_, [&] { return file.data().set_size(size); }));
+  file.note_modified();
+  return {};
+}
+
+Result<> ObjectStore::allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
+  TRY(check_data());
+  TRY(with_reclaim(*volume_, [&] { return file.data().allocate(offset, length, keep); }));
+  file.note_modified();
+  return {};
+}
+
+Result<> ObjectStore::punch(File& file, uint64_t offset, uint64_t length) {
+  TRY(check_data());
+  TRY(with_reclaim(*volume_, [&] { return file.data().punch(offset, length); }));
+  file.note_modified();
+  return {};
+}
+
+Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
+  TRY(check_data());
+  TRY(with_reclaim(*volume_, [&] { return file.data().zero(offset, length, keep); }));
+  file.note_modified();
+  return {};
+}
+
+Result<uint64_t> ObjectStore::next_range(File& file, uint64_t offset, RangeKind kind) {
+  return file.data().next_range(offset, kind);
+}
+
+Result<uint64_t> ObjectStore::copy_range(File& from, uint64_t from_offset, File& to,
+                                         uint64_t to_offset, uint64_t length) {
+  TRY(check_data());
+  AlignedBuffer buffer = volume_->device().allocate(std::min(align_up(length, 4096), kCopyBytes));
+  uint64_t done = 0;
+  while (done < length) {
+    const size_t part = std::min<uint64_t>(length - done, buffer.size());
+    const size_t got = TRY(from.data().read(from_offset + done, part, buffer.bytes()));
+    if (got == 0) break;
+    const auto written =
+        to.data().write(to_offset + done, buffer.bytes().first(got), Buffering::Buffered);
+    if (!written) {
+      if (done == 0) return written.error();
+      break;
+    }
+    done += got;
+  }
+  if (done != 0) to.note_modified();
+  return done;
+}
+
+}  // namespace ntfs

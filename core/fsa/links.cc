@@ -1,0 +1,58 @@
+// MS-FSA 2.1.5.15.9 "FileLinkInformation".
+
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+#include "core/store/attributes.h"
+
+namespace ntfs {
+
+namespace {
+
+/// What Windows allows.
+constexpr uint32_t kMostNames = 1024;
+
+/// What the file's other names repeat of it.
+Result<ondisk::DuplicatedInformation> duplicated_of(Volume& volume, FileReference file) {
+  Attributes attributes(volume, file);
+  const auto found = TRY(attributes.find(ondisk::AttributeType::FileName));
+  const auto name = ondisk::FileNameView::of_valid(found.view().value());
+  ondisk::DuplicatedInformation info = name.duplicated();
+  // The index holds what was last logged; the attribute, what was true when it was made.
+  const auto entry =
+      TRY(find_entry(volume, name.parent(), name.name(), IndexTree::NameMatch::Exact));
+  if (entry) info = entry->duplicated;
+  return info;
+}
+
+}  // namespace
+
+Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name) {
+  TRY(check_name(name, options_.windows_names ? NameRules::Windows : NameRules::Posix));
+  if (file.is_unlinked()) return NtStatus::ObjectNameNotFound;
+  const auto linked = with_reclaim(*volume_, [&]() -> Result<> {
+    Transaction transaction(volume_->journal());
+    TRY(transaction.begin());
+    TRY(check_parent(directory));
+    const PageRef page = TRY(volume_->mft().base_record(file.reference()));
+    if (ondisk::FileRecordView::of_valid(page->bytes()).is_directory()) {
+      return NtStatus::FileIsADirectory;
+    }
+    if (file.reference().record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
+    if (TRY(count_names(*volume_, file.reference())) >= kMostNames) return NtStatus::TooManyLinks;
+    TRY(directory_record(*volume_, directory.reference()));
+    NamedEntry entry;
+    entry.name = name;
+    entry.duplicated = TRY(duplicated_of(*volume_, file.reference()));
+    TRY(add_name(transaction, *volume_, file.reference(), directory.reference(), entry));
+    transaction.commit();
+    return {};
+  });
+  if (!linked) return linked;
+  FileTimes times;
+  times.change = ondisk::FileTime::now();
+  file.note_times(times);
+  note_entry_change(directory);
+  return {};
+}
+
+}  // namespace ntfs

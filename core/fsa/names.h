@@ -1,0 +1,65 @@
+#pragma once
+
+// Names of files: $FILE_NAME attributes and their entries in the parents' indexes, always changed
+// together. All calls: the caller holds the metadata lock (exclusively with a Transaction).
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/ondisk/attribute_values.h"
+#include "core/store/index_tree.h"
+#include "core/store/transaction.h"
+#include "core/store/volume.h"
+
+namespace ntfs {
+
+/// Names below a directory that a user may not change: those of system files.
+constexpr uint64_t kFirstOrdinaryRecord = 24;
+
+/// A name as an index holds it.
+struct NamedEntry {
+  FileReference reference;
+  ondisk::NameType type = ondisk::NameType::Posix;
+  std::u16string name;
+  ondisk::DuplicatedInformation duplicated;
+};
+
+/// What a name may not be. ObjectNameInvalid, NameTooLong.
+enum class NameRules { Posix, Windows };
+Result<> check_name(std::u16string_view name, NameRules rules);
+
+/// The entry called `name` in `directory`; nothing when there is none.
+Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference directory,
+                                             std::u16string_view name, IndexTree::NameMatch match);
+/// NotADirectory, ObjectNameNotFound (it is gone).
+Result<PageRef> directory_record(Volume& volume, FileReference directory);
+
+/// Gives `file` a further name. ObjectNameCollision.
+Result<> add_name(Transaction& transaction, Volume& volume, FileReference file,
+                  FileReference directory, const NamedEntry& entry);
+/// Takes the name away, with the DOS name that belongs to it.
+Result<> remove_name(Transaction& transaction, Volume& volume, FileReference directory,
+                     const NamedEntry& entry);
+/// Names of `file` without DOS ones.
+Result<uint32_t> count_names(Volume& volume, FileReference file);
+
+/// Frees everything that the file without names still has: clusters, records, entries in the
+/// indexes of object ids and reparse points. Its runs are few (see runs_of_file).
+Result<> free_file(Transaction& transaction, Volume& volume, FileReference file);
+/// Allocated runs of all its attributes.
+Result<uint64_t> runs_of_file(Volume& volume, FileReference file);
+
+/// Runs `change` (a Result-returning function); after DiskFull, once more if a checkpoint made
+/// freed clusters reusable. No lock may be held.
+template <typename Change>
+auto with_reclaim(Volume& volume, Change&& change) {
+  auto result = change();
+  if (result.has_value() || result.error() != NtStatus::DiskFull || !volume.reclaim()) {
+    return result;
+  }
+  return change();
+}
+
+}  // namespace ntfs

@@ -1,0 +1,82 @@
+#include "core/fsa/object_store.h"
+
+#include <fmt/format.h>
+
+#include "core/base/trace.h"
+#include "core/fsa/names.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+namespace {
+const FileReference kRoot(ondisk::kRootRecord, 5);
+}  // namespace
+
+Result<std::unique_ptr<ObjectStore>> ObjectStore::mount(BlockDevice& device,
+                                                        const ObjectStoreOptions& options,
+                                                        std::string& why_not) {
+  std::unique_ptr<ObjectStore> store(new ObjectStore(options));
+  store->volume_ = TRY(Volume::open(device, options.volume, why_not));
+  if (store->volume_->is_writable()) TRY(store->free_orphans());
+  return store;
+}
+
+ObjectStore::~ObjectStore() = default;
+
+Result<> ObjectStore::dismount() { return volume_->close(); }
+
+FilePtr ObjectStore::root() { return volume_->file(kRoot); }
+
+Result<> ObjectStore::open(File& file) {
+  // Under the lock, so that a removal sees either the holder or no file.
+  const SharedLock lock(volume_->journal().metadata_lock());
+  TRY(volume_->mft().base_record(file.reference()));
+  file.holders().fetch_add(1);
+  return {};
+}
+
+void ObjectStore::close(const FilePtr& file) {
+  if (file->holders().fetch_sub(1) == 1 && file->is_unlinked()) free_unlinked(file);
+}
+
+IndexTree::NameMatch ObjectStore::name_match() const {
+  return options_.ignore_case ? IndexTree::NameMatch::IgnoreCase : IndexTree::NameMatch::Exact;
+}
+
+Result<> ObjectStore::check_parent(const File& directory) const {
+  if (!volume_->is_writable()) return NtStatus::MediaWriteProtected;
+  // The root is a place for users' files; $Extend and what is in it are the file system's own.
+  const FileReference reference = directory.reference();
+  const bool is_system =
+      reference.record() < kFirstOrdinaryRecord && reference.record() != ondisk::kRootRecord;
+  if (is_system || reference.raw() == deleted_directory_.load()) return NtStatus::AccessDenied;
+  return directory.is_unlinked() ? NtStatus::ObjectNameNotFound : Result<>();
+}
+
+void ObjectStore::note_entry_change(File& directory) {
+  FileTimes times;
+  times.last_write = times.change = ondisk::FileTime::now();
+  directory.note_times(times);
+}
+
+Result<> ObjectStore::flush() { return volume_->commit(); }
+
+StoreInformation ObjectStore::query_store() {
+  StoreInformation information;
+  const auto& geometry = volume_->geometry();
+  information.cluster_size = geometry.cluster_size;
+  information.clusters_total = geometry.total_clusters;
+  information.clusters_free = volume_->clusters().free_clusters().raw();
+  information.clusters_available = volume_->clusters().available().raw();
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    information.file_records = volume_->mft().total_records();
+  }
+  const uint64_t room =
+      information.clusters_free * geometry.cluster_size / geometry.file_record_size;
+  information.file_records += room;
+  information.file_records_free = room;
+  return information;
+}
+
+}  // namespace ntfs

@@ -1,0 +1,139 @@
+// MS-FSA 2.1.5.12 "Server Requests a Query of File Information".
+
+#include <algorithm>
+
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+#include "core/fsa/small_values.h"
+#include "core/ondisk/reparse_point.h"
+#include "core/store/attributes.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::AttributeView;
+
+namespace {
+
+void take_sizes(const AttributeView& attribute, FileInformation& information) {
+  if (attribute.is_resident()) {
+    information.file_size = attribute.value().size();
+    information.allocated_size = align_up(information.file_size, 8);
+  } else if (attribute.lowest_vcn() == Vcn(0)) {
+    information.file_size = attribute.file_size();
+    information.allocated_size = attribute.total_allocated();
+  }
+}
+
+void take_times(const ondisk::StandardInformation& standard, FileInformation& information) {
+  using ondisk::FileTime;
+  information.creation_time = FileTime::from_raw(standard.creation_time.get());
+  information.last_write_time = FileTime::from_raw(standard.last_write_time.get());
+  information.change_time = FileTime::from_raw(standard.change_time.get());
+  information.last_access_time = FileTime::from_raw(standard.last_access_time.get());
+  information.file_attributes = standard.file_attributes.get();
+}
+
+/// What one attribute record says of the file.
+struct Seen {
+  bool has_reparse = false;
+  bool has_eas = false;
+};
+
+Result<> take_attribute(const AttributeView& view, const File& file, FileInformation& information,
+                        Seen& seen) {
+  switch (view.type()) {
+    case AttributeType::StandardInformation: {
+      auto standard = TRY(ondisk::parse_standard_information(
+          view.value(), {"$STANDARD_INFORMATION", file.reference().raw(), 0}));
+      file.overlay(standard);
+      take_times(standard, information);
+      return {};
+    }
+    case AttributeType::FileName:
+      if (ondisk::FileNameView::of_valid(view.value()).name_type() != ondisk::NameType::Dos) {
+        ++information.link_count;
+      }
+      return {};
+    case AttributeType::Data:
+      if (!view.has_name()) take_sizes(view, information);
+      return {};
+    case AttributeType::IndexAllocation:
+      if (view.name_equals(u"$I30")) take_sizes(view, information);
+      return {};
+    case AttributeType::ReparsePoint:
+      seen.has_reparse = true;
+      return {};
+    case AttributeType::Ea:
+      seen.has_eas = true;
+      return {};
+    default:
+      return {};
+  }
+}
+
+Result<> take_reparse(Volume& volume, FileReference file, bool is_directory,
+                      FileInformation& information) {
+  const ByteVector value = TRY(read_small_value(volume, file, AttributeType::ReparsePoint));
+  const auto point = ondisk::ReparsePointView::parse(value, {"reparse point", file.raw(), 0});
+  if (!point) return {};
+  information.reparse_tag = point->tag();
+  information.kind = kind_of(point->tag(), is_directory);
+  if (information.kind == FileKind::Symlink) {
+    const auto target = link_target(value, file);
+    information.file_size = target ? target->size() : 0;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<FileInformation> ObjectStore::query_information(File& file) {
+  FileInformation information;
+  information.reference = file.reference();
+  // Buffered data is ahead of what the record says. Asked for before the metadata lock is taken.
+  std::optional<Stream::Sizes> buffered;
+  if (file.data().is_dirty()) {
+    auto sizes = file.data().sizes();
+    if (sizes) buffered = *sizes;
+  }
+  const SharedLock lock(volume_->journal().metadata_lock());
+  const PageRef base = TRY(volume_->mft().base_record(file.reference()));
+  const auto record = ondisk::FileRecordView::of_valid(base->bytes());
+  information.kind = record.is_directory() ? FileKind::Directory : FileKind::File;
+  Seen seen;
+  if (!record.find(AttributeType::AttributeList)) {
+    for (const AttributeView view : record) TRY(take_attribute(view, file, information, seen));
+  } else {
+    Attributes attributes(*volume_, file.reference());
+    for (const auto& found : TRY(attributes.all())) {
+      TRY(take_attribute(found.view(), file, information, seen));
+    }
+  }
+  if (buffered && !record.is_directory()) {
+    information.file_size = buffered->file_size;
+    information.allocated_size = buffered->allocated;
+  }
+  if (file.is_unlinked()) information.link_count = 0;
+  if (seen.has_reparse) {
+    TRY(take_reparse(*volume_, file.reference(), record.is_directory(), information));
+  }
+  if (seen.has_eas) {
+    const auto value = TRY(read_small_value(*volume_, file.reference(), AttributeType::Ea));
+    const auto eas = ondisk::parse_eas(value, {"$EA", file.reference().raw(), 0});
+    if (eas) information.linux_metadata = linux_metadata_of(*eas);
+  }
+  return information;
+}
+
+Result<std::string> ObjectStore::read_link(File& file) {
+  const SharedLock lock(volume_->journal().metadata_lock());
+  const auto value = read_small_value(*volume_, file.reference(), AttributeType::ReparsePoint);
+  if (!value) {
+    return value.error() == NtStatus::ObjectNameNotFound ? NtStatus::NotAReparsePoint
+                                                         : value.error();
+  }
+  return link_target(*value, file.reference());
+}
+
+}  // namespace ntfs

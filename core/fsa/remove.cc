@@ -1,0 +1,194 @@
+// MS-FSA 2.1.5.15.3 "FileDispositionInformation" with POSIX semantics: the name goes at once, the
+// file with its last holder.
+
+#include <fmt/format.h>
+
+#include "core/base/trace.h"
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+#include "core/fsa/small_values.h"
+#include "core/store/attributes.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+using ondisk::FileAttributes;
+
+namespace {
+
+constexpr std::u16string_view kDeletedName = u"$Deleted";
+/// More runs than this are freed in several transactions.
+constexpr uint64_t kMostRunsAtOnce = 256;
+
+std::u16string name_for(FileReference file) {
+  std::u16string name;
+  for (int shift = 60; shift >= 0; shift -= 4) {
+    name += u"0123456789ABCDEF"[(file.raw() >> shift) & 15];
+  }
+  return name;
+}
+
+}  // namespace
+
+/// Where files without a name wait for their last holder; made when the volume has none.
+Result<FileReference> ObjectStore::deleted_directory() {
+  const uint64_t known = deleted_directory_.load(std::memory_order_acquire);
+  if (known != 0) return FileReference::from_raw(known);
+  const FileReference reference = TRY(find_or_make_deleted_directory());
+  deleted_directory_.store(reference.raw(), std::memory_order_release);
+  return reference;
+}
+
+Result<FileReference> ObjectStore::find_or_make_deleted_directory() {
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    auto found = find_in_extend(*volume_, kDeletedName);
+    if (found || found.error() != NtStatus::ObjectNameNotFound) return found;
+  }
+  CreateParameters parameters;
+  parameters.kind = FileKind::Directory;
+  const FilePtr extend = volume_->file(FileReference(ondisk::kExtendRecord, 11));
+  const auto made = create_in_directory(*extend, kDeletedName, parameters);
+  if (made) {
+    (*made)->note_attributes(FileAttributes::Hidden | FileAttributes::System);
+    return (*made)->reference();
+  }
+  if (made.error() != NtStatus::ObjectNameCollision) return made.error();
+  const SharedLock lock(volume_->journal().metadata_lock());
+  return find_in_extend(*volume_, kDeletedName);
+}
+
+/// Removes the name; frees the file, or lets it wait, when that was the last. Part of a
+/// transaction.
+Result<> ObjectStore::remove_entry(Transaction& transaction, FileReference directory,
+                                   const NamedEntry& entry, FileReference deleted,
+                                   RemovedFile& removed) {
+  const FileReference reference = entry.reference;
+  removed.file = volume_->file(reference);
+  TRY(remove_name(transaction, *volume_, directory, entry));
+  if (TRY(count_names(*volume_, reference)) != 0) return {};
+  removed.was_last_name = true;
+  const bool many = TRY(runs_of_file(*volume_, reference))
+  > kMostRunsAtOnce;
+  if (removed.file->holders().load() == 0 && !many) {
+    removed.is_freed = true;
+    return free_file(transaction, *volume_, reference);
+  }
+  NamedEntry waiting = entry;
+  waiting.type = ondisk::NameType::Posix;
+  waiting.name = name_for(reference);
+  return add_name(transaction, *volume_, reference, deleted, waiting);
+}
+
+/// After the commit of remove_entry. No lock is held.
+void ObjectStore::finish_removal(const RemovedFile& removed) {
+  if (removed.file == nullptr) return;
+  if (!removed.was_last_name) {
+    FileTimes times;
+    times.change = ondisk::FileTime::now();
+    removed.file->note_times(times);
+    return;
+  }
+  removed.file->mark_unlinked();
+  if (removed.is_freed) {
+    removed.file->mark_freed();
+  } else if (removed.file->holders().load() == 0) {
+    free_unlinked(removed.file);
+  }
+}
+
+/// Frees a file that waits in $Extend\$Deleted. What fails is done at the next mount.
+void ObjectStore::free_unlinked(const FilePtr& file) {
+  if (file->mark_freeing()) return;  // somebody else does
+  const auto freed = free_unlinked_now(*file);
+  if (freed || freed.error() == NtStatus::ObjectNameNotFound) return;
+  log_line(LogLevel::Error,
+           fmt::format("freeing the removed file {}-{} failed: {}", file->reference().record(),
+                       file->reference().sequence(), name_of(freed.error())));
+}
+
+Result<> ObjectStore::free_unlinked_now(File& file) {
+  TRY(file.data().discard());
+  const FileReference deleted = TRY(deleted_directory());
+  Transaction transaction(volume_->journal());
+  TRY(transaction.begin());
+  const auto entry =
+      TRY(find_entry(*volume_, deleted, name_for(file.reference()), IndexTree::NameMatch::Exact));
+  if (!entry) return NtStatus::ObjectNameNotFound;
+  TRY(remove_name(transaction, *volume_, deleted, *entry));
+  TRY(free_file(transaction, *volume_, file.reference()));
+  transaction.commit();
+  file.mark_freed();
+  return {};
+}
+
+/// At mount: what a crash left waiting.
+Result<> ObjectStore::free_orphans() {
+  std::vector<FileReference> orphans;
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    const auto deleted = find_in_extend(*volume_, kDeletedName);
+    if (!deleted) return {};
+    IndexTree tree(*volume_, *deleted, u"$I30");
+    TRY(tree.for_each([&](const ondisk::IndexEntryView& entry) -> Result<> {
+      orphans.push_back(entry.reference());
+      return {};
+    }));
+  }
+  for (const FileReference orphan : orphans) {
+    const FilePtr file = volume_->file(orphan);
+    file->mark_unlinked();
+    free_unlinked(file);
+  }
+  return {};
+}
+
+namespace {
+
+Result<> check_removable(Volume& volume, FileReference file, ObjectStore::RemoveKind kind) {
+  if (file.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
+  const PageRef page = TRY(volume.mft().base_record(file));
+  const bool is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+  const bool wants_directory = kind == ObjectStore::RemoveKind::Directory;
+  if (is_directory && !wants_directory) {
+    // A link to a directory (junction, Windows symlink) is a link to Linux.
+    Attributes attributes(volume, file);
+    return attributes.find(ondisk::AttributeType::ReparsePoint) ? Result<>()
+                                                                : NtStatus::FileIsADirectory;
+  }
+  if (!is_directory && wants_directory) return NtStatus::NotADirectory;
+  if (!is_directory) return {};
+  IndexTree tree(volume, file, u"$I30");
+  if (!TRY(tree.is_empty())) return NtStatus::DirectoryNotEmpty;
+  return {};
+}
+
+}  // namespace
+
+Result<> ObjectStore::check_target(FileReference file, RemoveKind kind) {
+  return check_removable(*volume_, file, kind);
+}
+
+Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view name,
+                                          RemoveKind kind) {
+  const FileReference deleted = TRY(deleted_directory());
+  RemovedFile removed;
+  const auto reference = with_reclaim(*volume_, [&]() -> Result<FileReference> {
+    Transaction transaction(volume_->journal());
+    TRY(transaction.begin());
+    TRY(check_parent(directory));
+    const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
+    if (!entry) return NtStatus::ObjectNameNotFound;
+    TRY(check_removable(*volume_, entry->reference, kind));
+    removed = {};
+    TRY(remove_entry(transaction, directory.reference(), *entry, deleted, removed));
+    transaction.commit();
+    return entry->reference;
+  });
+  if (!reference) return reference.error();
+  finish_removal(removed);
+  note_entry_change(directory);
+  return *reference;
+}
+
+}  // namespace ntfs

@@ -1,0 +1,134 @@
+// MS-FSA 2.1.5.15.11 "FileRenameInformation", with the modes of Linux' renameat2.
+
+#include "core/fsa/names.h"
+#include "core/fsa/object_store.h"
+#include "core/store/attributes.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+
+namespace {
+
+/// Directories from one to the root; a chain that is longer is a loop.
+constexpr int kMostDepth = 4096;
+
+Result<FileReference> parent_of(Volume& volume, FileReference directory) {
+  Attributes attributes(volume, directory);
+  const auto found = TRY(attributes.find(AttributeType::FileName));
+  return ondisk::FileNameView::of_valid(found.view().value()).parent();
+}
+
+/// InvalidParameter when `directory` lies in `moved` or is it.
+Result<> check_no_loop(Volume& volume, FileReference moved, FileReference directory) {
+  for (int depth = 0; depth < kMostDepth; ++depth) {
+    if (directory == moved) return NtStatus::InvalidParameter;
+    if (directory.record() == ondisk::kRootRecord) return {};
+    directory = TRY(parent_of(volume, directory));
+  }
+  return corrupt({"directory", directory.raw(), 0}, "depth", kMostDepth, "a way to the root");
+}
+
+Result<bool> is_directory(Volume& volume, FileReference file) {
+  const PageRef page = TRY(volume.mft().base_record(file));
+  return ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+}
+
+/// The entry under a new name. A name given through Linux is in the POSIX namespace.
+NamedEntry renamed(const NamedEntry& entry, std::u16string_view name) {
+  NamedEntry result = entry;
+  result.type = ondisk::NameType::Posix;
+  result.name = name;
+  return result;
+}
+
+}  // namespace
+
+Result<FileReference> ObjectStore::query_parent(File& directory) {
+  if (directory.reference().record() == ondisk::kRootRecord) return directory.reference();
+  const SharedLock lock(volume_->journal().metadata_lock());
+  return parent_of(*volume_, directory.reference());
+}
+
+Result<> ObjectStore::exchange_names(Transaction& transaction, const Place& from,
+                                     const NamedEntry& source, const Place& to,
+                                     const NamedEntry& target) {
+  if (TRY(is_directory(*volume_, target.reference))) {
+    TRY(check_no_loop(*volume_, target.reference, from.directory));
+  }
+  TRY(remove_name(transaction, *volume_, from.directory, source));
+  TRY(remove_name(transaction, *volume_, to.directory, target));
+  TRY(add_name(transaction, *volume_, source.reference, to.directory, renamed(source, to.name)));
+  return add_name(transaction, *volume_, target.reference, from.directory,
+                  renamed(target, from.name));
+}
+
+Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
+                                   const NamedEntry& source, const Place& to,
+                                   const std::optional<NamedEntry>& target, FileReference deleted,
+                                   RemovedFile& removed) {
+  if (target && target->reference != source.reference) {
+    const bool directory = TRY(is_directory(*volume_, source.reference));
+    TRY(check_target(target->reference, directory ? RemoveKind::Directory : RemoveKind::File));
+    TRY(remove_entry(transaction, to.directory, *target, deleted, removed));
+  }
+  TRY(remove_name(transaction, *volume_, from.directory, source));
+  return add_name(transaction, *volume_, source.reference, to.directory, renamed(source, to.name));
+}
+
+Result<FilePtr> ObjectStore::rename_now(const Place& from, const Place& to, RenameMode mode,
+                                        FileReference deleted, RemovedFile& removed) {
+  Transaction transaction(volume_->journal());
+  TRY(transaction.begin());
+  const auto source = TRY(find_entry(*volume_, from.directory, from.name, name_match()));
+  if (!source) return NtStatus::ObjectNameNotFound;
+  if (source->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
+  const auto target = TRY(find_entry(*volume_, to.directory, to.name, name_match()));
+  if (target && mode == RenameMode::NoReplace) return NtStatus::ObjectNameCollision;
+  if (!target && mode == RenameMode::Exchange) return NtStatus::ObjectNameNotFound;
+  if (target && target->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
+  const FilePtr file = volume_->file(source->reference);
+  if (target && target->reference == source->reference) {
+    // Two names of one file: POSIX says nothing happens. The same name in other letters does.
+    const bool same_entry = from.directory == to.directory && target->name == source->name;
+    if (!same_entry || source->name == to.name) return file;
+  }
+  if (TRY(is_directory(*volume_, source->reference))) {
+    TRY(check_no_loop(*volume_, source->reference, to.directory));
+  }
+  if (mode == RenameMode::Exchange) {
+    TRY(exchange_names(transaction, from, *source, to, *target));
+    removed.exchanged = volume_->file(target->reference);
+  } else {
+    TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
+  }
+  transaction.commit();
+  return file;
+}
+
+Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,
+                             std::u16string_view to, RenameMode mode) {
+  TRY(check_name(to, options_.windows_names ? NameRules::Windows : NameRules::Posix));
+  const FileReference deleted = TRY(deleted_directory());
+  const Place from_place{from_directory.reference(), from};
+  const Place to_place{to_directory.reference(), to};
+  RemovedFile removed;
+  const auto file = with_reclaim(*volume_, [&]() -> Result<FilePtr> {
+    TRY(check_parent(from_directory));
+    TRY(check_parent(to_directory));
+    removed = {};
+    return rename_now(from_place, to_place, mode, deleted, removed);
+  });
+  if (!file) return file.error();
+  finish_removal(removed);
+  FileTimes times;
+  times.change = ondisk::FileTime::now();
+  (*file)->note_times(times);
+  if (removed.exchanged != nullptr) removed.exchanged->note_times(times);
+  note_entry_change(from_directory);
+  if (&from_directory != &to_directory) note_entry_change(to_directory);
+  return {};
+}
+
+}  // namespace ntfs

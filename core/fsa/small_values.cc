@@ -1,0 +1,231 @@
+#include "core/fsa/small_values.h"
+
+#include <algorithm>
+
+#include "core/fsa/names.h"
+#include "core/ondisk/reparse_point.h"
+#include "core/ondisk/utf16.h"
+#include "core/store/attributes.h"
+#include "core/store/index_tree.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::Ea;
+using ondisk::ReparseTag;
+
+namespace {
+
+constexpr uint64_t kMostSmallBytes = 64 << 10;
+constexpr size_t kPageBytes = 4096;
+constexpr std::string_view kUid = "$LXUID";
+constexpr std::string_view kGid = "$LXGID";
+constexpr std::string_view kMode = "$LXMOD";
+constexpr std::string_view kDevice = "$LXDEV";
+const FileReference kExtend(ondisk::kExtendRecord, 11);
+
+}  // namespace
+
+Result<ByteVector> read_small_value(Volume& volume, FileReference file, AttributeType type) {
+  Attributes attributes(volume, file);
+  const auto found = TRY(attributes.find(type));
+  const auto view = found.view();
+  if (view.is_resident()) return ByteVector(view.value().begin(), view.value().end());
+  const uint64_t size = view.file_size();
+  if (size > kMostSmallBytes) return corrupt({"attribute value", file.raw(), 0}, "size", size);
+  const MetadataStreamRef stream = TRY(volume.metadata_stream(file, type, u""));
+  ByteVector value(size);
+  for (uint64_t at = 0; at < size; at += kPageBytes) {
+    const PageRef page = TRY(volume.pages().get(stream, at / kPageBytes));
+    const uint64_t length = std::min<uint64_t>(kPageBytes, size - at);
+    std::copy_n(page->bytes().begin(), length, value.begin() + static_cast<ptrdiff_t>(at));
+  }
+  return value;
+}
+
+Result<> insert_small_value(Transaction& transaction, Volume& volume, FileReference file,
+                            AttributeType type, ByteView value, size_t resident_limit) {
+  Attributes attributes(volume, file);
+  if (value.size() <= resident_limit) return attributes.set_value(transaction, type, u"", value);
+  const uint64_t cluster = volume.geometry().cluster_size;
+  const ClusterCount count(divide_up(value.size(), cluster));
+  Runlist runs;
+  for (const ClusterRun& run : TRY(volume.clusters().allocate(transaction, count, Lcn::hole()))) {
+    runs.append(run.lcn, run.count);
+  }
+  ondisk::AttributeSizes sizes;
+  sizes.allocated = sizes.total_allocated = count.raw() * cluster;
+  sizes.file_size = sizes.valid_data_length = value.size();
+  TRY(attributes.make_nonresident(transaction, type, u"", runs, sizes));
+  const auto stream = volume.add_metadata_stream(file, type, u"", runs);
+  for (uint64_t at = 0; at < value.size(); at += kPageBytes) {
+    const PageRef page = volume.pages().create(stream, at / kPageBytes);
+    const size_t length = std::min<size_t>(kPageBytes, value.size() - at);
+    TRY(transaction.perform_new(value.subspan(at, length), page));
+  }
+  return {};
+}
+
+Result<> remove_small_value(Transaction& transaction, Volume& volume, FileReference file,
+                            AttributeType type) {
+  Attributes attributes(volume, file);
+  const auto found = TRY(attributes.find(type));
+  if (!found.view().is_resident()) {
+    const Runlist runs = TRY(attributes.load_runs(type, u""));
+    for (const Run& run : runs.runs()) {
+      if (!run.lcn.is_hole()) {
+        TRY(volume.clusters().free_clusters(transaction, {run.lcn, run.count}));
+      }
+    }
+    volume.drop_metadata_stream(transaction, TRY(volume.metadata_stream(file, type, u"")));
+  }
+  return attributes.remove(transaction, type, u"");
+}
+
+// Extended attributes of WSL.
+
+namespace {
+
+std::optional<uint32_t> number(const std::vector<Ea>& eas, std::string_view name) {
+  for (const Ea& ea : eas) {
+    if (ea.name == name && ea.value.size() >= 4) return struct_at<le32>(ByteView(ea.value)).get();
+  }
+  return std::nullopt;
+}
+
+void put_bytes(std::vector<Ea>& eas, std::string_view name, ByteView value) {
+  const auto it =
+      std::find_if(eas.begin(), eas.end(), [&](const Ea& ea) { return ea.name == name; });
+  if (it != eas.end()) {
+    it->value.assign(value.begin(), value.end());
+  } else {
+    eas.push_back({0, std::string(name), ByteVector(value.begin(), value.end())});
+  }
+}
+
+void put_number(std::vector<Ea>& eas, std::string_view name, std::optional<uint32_t> value) {
+  if (value) put_bytes(eas, name, bytes_of(le32::of(*value)));
+}
+
+}  // namespace
+
+LinuxMetadata linux_metadata_of(const std::vector<Ea>& eas) {
+  LinuxMetadata metadata;
+  metadata.uid = number(eas, kUid);
+  metadata.gid = number(eas, kGid);
+  metadata.mode = number(eas, kMode);
+  for (const Ea& ea : eas) {
+    if (ea.name == kDevice && ea.value.size() >= 8) {
+      metadata.device = struct_at<le64>(ByteView(ea.value)).get();
+    }
+  }
+  return metadata;
+}
+
+void put_linux_metadata(const LinuxMetadata& metadata, std::vector<Ea>& eas) {
+  put_number(eas, kUid, metadata.uid);
+  put_number(eas, kGid, metadata.gid);
+  put_number(eas, kMode, metadata.mode);
+  if (metadata.device) put_bytes(eas, kDevice, bytes_of(le64::of(*metadata.device)));
+}
+
+// Indexes in $Extend.
+
+Result<FileReference> find_in_extend(Volume& volume, std::u16string_view name) {
+  const auto entry = TRY(find_entry(volume, kExtend, name, IndexTree::NameMatch::IgnoreCase));
+  if (!entry) return NtStatus::ObjectNameNotFound;
+  return entry->reference;
+}
+
+Result<> list_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
+                            FileReference file) {
+  const auto reparse = find_in_extend(volume, u"$Reparse");
+  if (!reparse) {
+    return reparse.error() == NtStatus::ObjectNameNotFound ? Result<>() : reparse.error();
+  }
+  const auto key = ondisk::reparse_index_key(tag, file);
+  IndexTree tree(volume, *reparse, u"$R");
+  return tree.insert(transaction, ondisk::build_view_entry(bytes_of(key), {}, std::nullopt));
+}
+
+namespace {
+
+Result<> remove_from_index(Transaction& transaction, Volume& volume, std::u16string_view file,
+                           std::u16string_view index, ByteView key) {
+  const auto reference = find_in_extend(volume, file);
+  if (!reference) {
+    return reference.error() == NtStatus::ObjectNameNotFound ? Result<>() : reference.error();
+  }
+  IndexTree tree(volume, *reference, std::u16string(index));
+  const auto removed = tree.remove(transaction, key);
+  // What other drivers forgot to list need not be taken away.
+  if (!removed && removed.error() != NtStatus::ObjectNameNotFound) return removed;
+  return {};
+}
+
+}  // namespace
+
+Result<> forget_references(Transaction& transaction, Volume& volume, FileReference file) {
+  Attributes attributes(volume, file);
+  const auto reparse = read_small_value(volume, file, AttributeType::ReparsePoint);
+  if (reparse && reparse->size() >= sizeof(ondisk::ReparseHeader)) {
+    const uint32_t tag = struct_at<ondisk::ReparseHeader>(ByteView(*reparse)).tag.get();
+    const auto key = ondisk::reparse_index_key(tag, file);
+    TRY(remove_from_index(transaction, volume, u"$Reparse", u"$R", bytes_of(key)));
+  }
+  const auto object_id = attributes.find(AttributeType::ObjectId);
+  if (object_id && object_id->view().is_resident() && object_id->view().value().size() >= 16) {
+    const ByteView value = object_id->view().value();
+    const ByteVector key(value.begin(), value.begin() + 16);
+    TRY(remove_from_index(transaction, volume, u"$ObjId", u"$O", key));
+  }
+  return {};
+}
+
+// Links.
+
+FileKind kind_of(uint32_t reparse_tag, bool is_directory) {
+  switch (reparse_tag) {
+    case ReparseTag::LxSymlink:
+    case ReparseTag::Symlink:
+    case ReparseTag::MountPoint:
+      return FileKind::Symlink;
+    case ReparseTag::LxFifo:
+      return FileKind::Fifo;
+    case ReparseTag::LxChr:
+      return FileKind::CharacterDevice;
+    case ReparseTag::LxBlk:
+      return FileKind::BlockDevice;
+    case ReparseTag::AfUnix:
+      return FileKind::Socket;
+    default:
+      return is_directory ? FileKind::Directory : FileKind::File;
+  }
+}
+
+namespace {
+
+/// A Windows path in the words of Linux: slashes, and without the object manager's prefix.
+std::string linux_path(std::u16string path) {
+  for (const std::u16string_view prefix : {u"\\??\\", u"\\\\?\\"}) {
+    if (path.starts_with(prefix)) path.erase(0, prefix.size());
+  }
+  std::replace(path.begin(), path.end(), u'\\', u'/');
+  if (path.size() > 1 && path.back() == u'/') path.pop_back();
+  return ondisk::to_display(path);
+}
+
+}  // namespace
+
+Result<std::string> link_target(ByteView reparse_value, FileReference file) {
+  const auto point =
+      TRY(ondisk::ReparsePointView::parse(reparse_value, {"reparse point", file.raw(), 0}));
+  if (point.tag() == ReparseTag::LxSymlink) return ondisk::lx_symlink_target(point);
+  if (point.tag() != ReparseTag::Symlink && point.tag() != ReparseTag::MountPoint) {
+    return NtStatus::IoReparseTagInvalid;
+  }
+  const auto link = TRY(ondisk::windows_link(point));
+  return linux_path(link.substitute_name);
+}
+
+}  // namespace ntfs

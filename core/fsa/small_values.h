@@ -1,0 +1,42 @@
+#pragma once
+
+// Attributes whose whole value is read and written at once, resident or not: reparse points and
+// extended attributes; and the indexes in $Extend that list what has them.
+// All calls: the caller holds the metadata lock (exclusively with a Transaction).
+
+#include <string>
+
+#include "core/fsa/object_store.h"
+
+namespace ntfs {
+
+/// The whole value; ObjectNameNotFound when there is no such attribute. At most 64 KiB
+/// (FileCorruptError above).
+Result<ByteVector> read_small_value(Volume& volume, FileReference file, ondisk::AttributeType type);
+/// Makes the value, resident where it fits with `resident_limit` bytes. The attribute must not
+/// exist.
+Result<> insert_small_value(Transaction& transaction, Volume& volume, FileReference file,
+                            ondisk::AttributeType type, ByteView value, size_t resident_limit);
+/// Removes the attribute and frees its clusters. ObjectNameNotFound when there is none.
+Result<> remove_small_value(Transaction& transaction, Volume& volume, FileReference file,
+                            ondisk::AttributeType type);
+
+/// The attributes of WSL among `eas`.
+LinuxMetadata linux_metadata_of(const std::vector<ondisk::Ea>& eas);
+/// Puts what `metadata` gives into `eas`.
+void put_linux_metadata(const LinuxMetadata& metadata, std::vector<ondisk::Ea>& eas);
+
+/// The reference of a file in $Extend by its name ("$Reparse"); ObjectNameNotFound.
+Result<FileReference> find_in_extend(Volume& volume, std::u16string_view name);
+/// Lists a new reparse point in $Reparse, where the volume has that file.
+Result<> list_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
+                            FileReference file);
+/// Takes a file that is freed out of the indexes of reparse points and object ids.
+Result<> forget_references(Transaction& transaction, Volume& volume, FileReference file);
+
+/// What a symbolic link's value leads to, for Linux. IoReparseTagInvalid: not a link.
+Result<std::string> link_target(ByteView reparse_value, FileReference file);
+/// The kind of file that a reparse tag stands for; File or Directory for tags of other kinds.
+FileKind kind_of(uint32_t reparse_tag, bool is_directory);
+
+}  // namespace ntfs
