@@ -144,7 +144,7 @@ LogFile::LogFile(LogStore& store, const LogGeometry& geometry, uint64_t sequence
       sequence_(sequence - 1),  // starting the first page counts as a wrap
       next_offset_(geometry.first_record_offset()),
       tail_update_sequence_(static_cast<uint16_t>(sequence * 7 % kUpdateSequencePeriod)) {
-  ASSERT(filler_transaction_id_ != 0 && !filler_.empty() && filler_.size() <= 0x100);
+  ASSERT(filler_transaction_id_ != 0 && !filler_.empty() && filler_.size() <= kMaximumFiller);
 }
 
 LogFile::~LogFile() = default;
@@ -254,6 +254,8 @@ void LogFile::start_page_locked() {
   // Never into the oldest page that a replay may need, nor the page before it.
   ASSERT(used_pages_locked() + 2 <= geometry_.record_pages());
   if (next_offset_ == geometry_.first_record_offset()) ++sequence_;
+  follows_covered_page_ =
+      !chunks_.empty() && (page_header(open_page_locked()).flags.get() & kPageRecordEnd) == 0;
   const bool fits = !chunks_.empty() && chunks_.back().pages < kChunkPages &&
                     chunks_.back().first_offset + chunks_.back().pages * kPageSize == next_offset_;
   if (!fits) {
@@ -324,11 +326,25 @@ Lsn LogFile::append_locked(const Pending& record) {
 }
 
 /// Fills the rest of the open page, so that the next record starts a new one. Where the filler is
-/// longer than the rest, it spills into the new page.
-void LogFile::append_filler_locked(uint64_t room_bytes) {
+/// longer than the rest, it spills into the new page; without an open page it starts one.
+void LogFile::append_filler_locked() {
   const ByteView part = filler_;
-  const uint64_t data_bytes = std::max(align_up(filler_.size(), 8), room_bytes - kRecordHeaderSize);
-  append_locked({RecordType::Client, filler_transaction_id_, Lsn(), Lsn(), {&part, 1}, data_bytes});
+  const uint64_t room = std::max(room_locked(), kRecordHeaderSize) - kRecordHeaderSize;
+  append_locked({RecordType::Client,
+                 filler_transaction_id_,
+                 Lsn(),
+                 Lsn(),
+                 {&part, 1},
+                 std::max(align_up(filler_.size(), 8), room)});
+}
+
+/// ntfsrecover loses its way where the log ends in a page whose predecessor is covered by one
+/// record. Moves the end of the log on to a page behind.
+void LogFile::seal_locked() {
+  if (!follows_covered_page_) return;
+  if (has_open_page_) append_filler_locked();
+  if (follows_covered_page_) append_filler_locked();
+  ASSERT(!follows_covered_page_);
 }
 
 /// ntfs3 starts its search in the page where this record begins: the whole record and the header of
@@ -336,9 +352,8 @@ void LogFile::append_filler_locked(uint64_t room_bytes) {
 Lsn LogFile::append_restart_locked(ByteView client_restart_record) {
   const uint64_t data_bytes = client_restart_record.size();
   ASSERT(data_bytes % 8 == 0 && data_bytes != 0 && data_bytes <= kMaximumRestartRecord);
-  const uint64_t needed = data_bytes + 2 * kRecordHeaderSize;
-  const uint64_t room = room_locked();
-  if (room >= kRecordHeaderSize && room < needed) append_filler_locked(room);
+  seal_locked();
+  if (has_open_page_ && room_locked() < data_bytes + 2 * kRecordHeaderSize) append_filler_locked();
   return append_locked(
       {RecordType::ClientRestart, 0, Lsn(), Lsn(), {&client_restart_record, 1}, data_bytes});
 }
@@ -367,7 +382,7 @@ uint64_t LogFile::free_bytes_locked() const {
 }
 
 uint64_t LogFile::capacity_bytes() const {
-  const uint64_t pages = geometry_.record_pages() - 1 - kSlackPages;
+  const uint64_t pages = geometry_.record_pages() - kSlackPages;
   return pages * (kPageDataSize - kRecordHeaderSize) - checkpoint_reserve_;
 }
 

@@ -53,7 +53,8 @@ struct LogStart {
   /// fit into one page.
   std::span<const Record> first_records;
   /// A record that means nothing to any replayer; its client data is padded with zeros as needed.
-  /// Goes before a restart record that would not fit, and into the page before the first one.
+  /// Goes before a restart record that would not fit, and into the page before the first one. At
+  /// most kMaximumFiller bytes.
   uint32_t filler_transaction_id = 0;
   ByteView filler;
   /// What reserve() never gives away: room for the records of one checkpoint, dumps included. The
@@ -157,7 +158,8 @@ class LogFile {
 
   Lsn append_locked(const Pending& record) REQUIRES(mutex_);
   Lsn append_restart_locked(ByteView client_restart_record) REQUIRES(mutex_);
-  void append_filler_locked(uint64_t room_bytes) REQUIRES(mutex_);
+  void append_filler_locked() REQUIRES(mutex_);
+  void seal_locked() REQUIRES(mutex_);
   void start_page_locked() REQUIRES(mutex_);
   uint64_t room_locked() const REQUIRES(mutex_);
   MutableBytes open_page_locked() REQUIRES(mutex_);
@@ -196,7 +198,8 @@ class LogFile {
   uint64_t next_offset_ GUARDED_BY(mutex_);        ///< of the page to start next
   bool has_open_page_ GUARDED_BY(mutex_) = false;  ///< the page started last has room for a header
   uint64_t open_used_ GUARDED_BY(mutex_) = 0;      ///< where the next record stands in it
-  bool has_older_version_ GUARDED_BY(mutex_) = false;  ///< durable, of the first unwritten page
+  bool follows_covered_page_ GUARDED_BY(mutex_) = false;  ///< the page before it ends no record
+  bool has_older_version_ GUARDED_BY(mutex_) = false;     ///< durable, of the first unwritten page
   std::deque<Chunk> chunks_ GUARDED_BY(mutex_);
   std::vector<PageBuffer> spare_ GUARDED_BY(mutex_);
   Lsn last_lsn_ GUARDED_BY(mutex_);

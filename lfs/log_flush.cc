@@ -50,6 +50,7 @@ Result<> LogFile::flush_to(Lsn lsn) {
 /// Writes everything appended until now. The lock is given up meanwhile.
 Result<> LogFile::flush_once_locked() {
   acquire_io_locked();
+  seal_locked();
   const FlushSet set = collect_locked();
   mutex_.unlock();
   const Result<> written = write_set(set);

@@ -172,9 +172,15 @@ class LogGeometry {
   uint32_t file_data_bits_;
 };
 
-/// Bytes that a record with `client_data_bytes` of client data takes in the log.
+/// Longest client data of a filler record.
+constexpr uint64_t kMaximumFiller = 0x100;
+
+/// Bytes of the log to reserve for a record with `client_data_bytes` of client data. Records that
+/// can cover a whole page may have to be followed by fillers (log_format.md, "Sealing").
 constexpr uint64_t record_cost(uint64_t client_data_bytes) {
-  return kRecordHeaderSize + align_up(client_data_bytes, 8);
+  const uint64_t bytes = kRecordHeaderSize + align_up(client_data_bytes, 8);
+  const bool may_cover_a_page = bytes > kPageDataSize + kRecordHeaderSize;
+  return bytes + (may_cover_a_page ? kPageDataSize + 2 * (kRecordHeaderSize + kMaximumFiller) : 0);
 }
 
 }  // namespace ntfs::lfs

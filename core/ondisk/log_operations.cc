@@ -173,8 +173,11 @@ Result<ClientRecordView> ClientRecordView::parse(ByteView client_data, uint16_t 
       TRY(payload(client_data, header.redo_offset.get(), view.redo_length_,
                   (lfs_flags & kRedoOmitted) != 0 || view.redo_ == LogOp::ZeroEndOfFileRecord, head,
                   origin, "redo offset"));
+  // Windows gives the length of the undo payload even where it undoes something and stores none.
+  const bool undo_omitted =
+      (lfs_flags & kUndoOmitted) != 0 || view.undo_ == LogOp::CompensationLogRecord;
   view.undo_data_ = TRY(payload(client_data, header.undo_offset.get(), view.undo_length_,
-                                (lfs_flags & kUndoOmitted) != 0, head, origin, "undo offset"));
+                                undo_omitted, head, origin, "undo offset"));
   return view;
 }
 
