@@ -4,9 +4,14 @@
 // $ATTRIBUTE_LIST names. Finding, inserting, resizing, removing; runlists of any length.
 //
 // All calls: the caller holds Journal::metadata_lock (exclusively where a Transaction is passed).
-// A Found is good until the next change of the file's attributes.
+// A Found is good until the next change of the file's attributes. When a change fails, part of it
+// may be done: the caller gives up the transaction.
+//
+// Sources: attributes.cc (one record at a time), attribute_layout.cc (moving between records),
+// attribute_list.cc ($ATTRIBUTE_LIST), extents.cc (runlists over many records).
 
-#include <functional>
+#include <optional>
+#include <vector>
 
 #include "core/ondisk/attribute_record.h"
 #include "core/ondisk/file_record.h"
@@ -24,7 +29,7 @@ class Attributes {
     PageRef page;
     uint32_t offset = 0;  ///< of the attribute record in the file record
     ondisk::AttributeView view() const {
-      return ondisk::FileRecordView::of_valid(page->bytes()).attribute_at(offset);
+      return ondisk::AttributeView::of_valid(page->bytes(), offset);
     }
   };
 
@@ -69,6 +74,11 @@ class Attributes {
   Result<> store_runs(Transaction& transaction, ondisk::AttributeType type,
                       std::u16string_view name, const Runlist& before, const Runlist& after,
                       const ondisk::AttributeSizes& sizes);
+  /// The same for a caller that knows where the lists differ: not before `first` and not from `end`
+  /// on (`end` is past both ends where these differ). Costs nothing for the rest of a long list.
+  Result<> store_changed_runs(Transaction& transaction, ondisk::AttributeType type,
+                              std::u16string_view name, const Runlist& after, Vcn first, Vcn end,
+                              const ondisk::AttributeSizes& sizes);
   /// Changes the sizes only.
   Result<> set_sizes(Transaction& transaction, ondisk::AttributeType type, std::u16string_view name,
                      const ondisk::AttributeSizes& sizes);
@@ -78,15 +88,41 @@ class Attributes {
                             std::u16string_view name, const Runlist& runs,
                             const ondisk::AttributeSizes& sizes);
 
-  /// Bytes that a resident value of this attribute may have so that it surely fits in the base
-  /// record as it stands.
+  /// Bytes that a resident value of this attribute may have so that it surely fits in its record
+  /// (the base record, unless it is in another) as it stands.
   Result<uint32_t> resident_room(ondisk::AttributeType type, std::u16string_view name);
+
+  /// Frees all records of the file, and the clusters of its attribute list. The clusters of all
+  /// other attributes and the names in the indexes are the caller's matter.
+  Result<> free_records(Transaction& transaction);
 
   FileReference file() const { return file_; }
 
  private:
+  /// The attribute and the list, as far as the base record alone tells.
+  struct Lookup {
+    PageRef base;
+    std::optional<ondisk::AttributeView> list;
+    std::optional<ondisk::AttributeView> attribute;  ///< the first of that type and name
+  };
+  Result<Lookup> look_up(ondisk::AttributeType type, std::u16string_view name);
+  /// All records of one attribute, lowest vcn first. Empty when there is none.
+  Result<std::vector<Found>> records_of(ondisk::AttributeType type, std::u16string_view name);
+  Result<> replace(Transaction& transaction, const Found& found, ByteVector attribute_record);
+  Result<> replace_all(Transaction& transaction, ondisk::AttributeType type,
+                       std::u16string_view name, ByteVector attribute_record);
+  Result<> make_sparse(Transaction& transaction, ondisk::AttributeType type,
+                       std::u16string_view name);
+  Result<> flag_sparse_file(Transaction& transaction);
+
   Volume& volume_;
   const FileReference file_;
 };
+
+/// Sets the sizes of the nonresident attribute record in `found`, if they differ.
+Result<> write_sizes(Transaction& transaction, const Attributes::Found& found,
+                     const ondisk::AttributeSizes& sizes);
+/// log2 of the clusters in a compression unit of a sparse attribute, as Windows sets it.
+uint8_t sparse_compression_unit(uint32_t cluster_size);
 
 }  // namespace ntfs
