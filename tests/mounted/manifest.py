@@ -5,16 +5,19 @@ A manifest maps each path (the root itself left out) to an Entry. What a reader 
 is not compared:
 
   reader      not compared, and why
-  directory   size and link count of directories (each file system has its own idea): in all readers
-  ntfs-3g     nothing more
-  libfsntfs   link counts are the number of paths that lead to one file reference; targets of WSL links
-              (it decodes other tags only)
-  sleuthkit   times to the second only (its body file has no more); contents of a sample of the files
-              (icat opens the volume each time), or of all through tsk_recover; names with control
-              characters, which it replaces; links' types, which it shows as files
+  all         size and link count of directories: each file system has its own idea of them
+  ntfs-3g     times before 1970: it drops their fractions
+  libfsntfs   link counts are the number of paths that lead to one file reference; types and targets of
+              WSL links (it decodes other tags only); names that begin with a byte order mark (it gives
+              none); volumes whose clusters are not 4096 bytes (it finds only what is in index roots)
+  sleuthkit   times to the second only (its body file has no more) and those before 1970 or after 2106
+              (it wraps them); contents of a sample of the files (icat opens the volume each time), or
+              of all through tsk_recover; control characters in names, which it shows as ^; links'
+              types, which it shows as files
   ntfs3       type, size and target of WSL links (reparse tag 0xA000001D) and other WSL special files:
               it shows those with less than 24 bytes of reparse data (a target of up to 11 bytes or so) as
-              empty files, longer ones as links that cannot be read (EINVAL)
+              empty files, longer ones as links that cannot be read (EINVAL); times before 1970 (it
+              computes them wrongly)
 
 command line: manifest.py READER SOURCE            prints the manifest as JSON lines
               manifest.py compare READER SOURCE READER SOURCE
@@ -41,7 +44,7 @@ EPOCH_AS_FILETIME = 116444736000000000
 REPARSE_POINT = 0x400
 SYSTEM_NAMES = {"$MFT", "$MFTMirr", "$LogFile", "$Volume", "$AttrDef", "$Bitmap", "$Boot", "$BadClus",
                 "$Secure", "$UpCase", "$Extend"}
-EMPTY_HASH = hashlib.sha256(b"").hexdigest()
+BYTE_ORDER_MARKS = ("\ufeff", "\ufffe")
 
 
 def unescape(text):
@@ -121,6 +124,8 @@ def from_libfsntfs(image):
         for entry in directory.sub_file_entries:
             if entry.file_reference & 0xFFFFFFFFFFFF < FIRST_USER_RECORD:
                 continue
+            if entry.name is None:
+                continue  # see adapt()
             path = parent + entry.name
             if path in manifest:
                 raise CaseFailure(f"libfsntfs lists {path} twice")
@@ -133,14 +138,14 @@ def from_libfsntfs(image):
 
 
 def lines_of_fls(image):
-    listing = run("fls", "-r", "-p", "-m", "", image, timeout=600)
+    listing = run("fls", "-u", "-r", "-p", "-m", "", image, timeout=600)
     for line in listing.stdout.split("\n")[:-1]:
         fields = line.split("|")
         name, inode, mode, size, mtime = "|".join(fields[1:-9]), *(fields[-9:][i] for i in (0, 1, 4, 6))
         number, kind, _ = (inode.split("-") + ["", ""])[:3]
         top = name.lstrip("/").split("/")[0].split(":")[0]
-        if name.endswith(" ($FILE_NAME)") or top in SYSTEM_NAMES or top == "$OrphanFiles":
-            continue
+        if kind == str(0x30) or top in SYSTEM_NAMES or top == "$OrphanFiles" or "\ufffd" in name:
+            continue  # the times of $FILE_NAME; a name cut short, which it finds in slack bytes
         yield name.lstrip("/"), number, kind, mode, size, mtime
 
 
@@ -148,7 +153,7 @@ def from_sleuthkit(image, hashes="sample"):
     """hashes: "sample" (some, by icat), "all" (by tsk_recover, for plain names) or "none"."""
     manifest, inodes = {}, {}
     for path, inode, kind, mode, size, mtime in lines_of_fls(image):
-        is_directory = mode.startswith(("d/", "r/d"))
+        is_directory = mode.split("/")[1].startswith("d")
         if ":" in path and path.rsplit(":", 1)[0] in manifest and path not in manifest and kind == "128":
             continue  # a named stream of the entry before it
         seconds = int(mtime) * 10**7
@@ -198,21 +203,38 @@ READERS = {
 }
 
 
+def adapt_to_libfsntfs(path, entry):
+    if any(part.startswith(BYTE_ORDER_MARKS) for part in path.split("/")):
+        return None
+    return path, entry if entry.type in "fd" else entry._replace(type="l", target=None)
+
+
+def adapt_to_sleuthkit(path, entry):
+    seconds = entry.mtime // 10**7
+    entry = entry._replace(mtime=seconds * 10**7 if 0 <= seconds < 1 << 32 else None, target=None)
+    if entry.type not in "fd":
+        entry = entry._replace(type="f", size=None)
+    return re.sub(r"[\x00-\x1f]", "^", path), entry
+
+
+def adapt_to_ntfs3g(path, entry):
+    return path, entry._replace(mtime=None) if entry.mtime < 0 else entry
+
+
+def adapt_to_ntfs3(path, entry):
+    if entry.type not in "fd":
+        entry = entry._replace(type=None, size=None, target=None)
+    return adapt_to_ntfs3g(path, entry)
+
+
+ADAPTATIONS = {"libfsntfs": adapt_to_libfsntfs, "sleuthkit": adapt_to_sleuthkit, "ntfs-3g": adapt_to_ntfs3g,
+               "ntfs3": adapt_to_ntfs3}
+
+
 def adapt(expected, reader):
     """The expected manifest as this reader must show it."""
-    adapted = {}
-    for path, entry in expected.items():
-        if reader == "libfsntfs" and entry.type not in "fd":
-            entry = entry._replace(type="l", target=None)
-        elif reader == "sleuthkit":
-            entry = entry._replace(mtime=entry.mtime // 10**7 * 10**7, target=None)
-            path = re.sub(r"[\x00-\x1f\x7f]", "^", path)
-            if entry.type not in "fd":
-                entry = entry._replace(type="f", size=None)
-        elif reader == "ntfs3" and entry.type not in "fd":
-            entry = entry._replace(type=None, size=None, target=None)
-        adapted[path] = entry
-    return adapted
+    adapted = (ADAPTATIONS[reader](*item) for item in expected.items()) if reader in ADAPTATIONS else expected.items()
+    return dict(item for item in adapted if item is not None)
 
 
 def compare(expected, got, ignore=()):
