@@ -2,47 +2,15 @@
 // what it counted. Reads with plain system calls, so that it works whatever the state of the rest.
 // Exit code 0: clean, 4: errors found, 8: could not run.
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <string_view>
 
 #include "core/check/check.h"
+#include "tests/support/file_device.h"
 
 namespace ntfs {
 namespace {
-
-class PlainDevice final : public BlockDevice {
- public:
-  PlainDevice(int fd, uint64_t size) : fd_(fd), size_(size) {}
-  uint64_t size_bytes() const override { return size_; }
-  uint32_t logical_block_size() const override { return 512; }
-  bool is_read_only() const override { return true; }
-  Result<> transfer(std::span<const IoRequest> requests) override {
-    for (const IoRequest& request : requests) {
-      if (request.kind == IoRequest::Kind::Write) return NtStatus::MediaWriteProtected;
-      for (size_t done = 0; done < request.memory.size();) {
-        const ssize_t part = pread(fd_, request.memory.data() + done, request.memory.size() - done,
-                                   static_cast<off_t>(request.offset + done));
-        if (part <= 0) return NtStatus::IoDeviceError;
-        done += static_cast<size_t>(part);
-      }
-    }
-    return {};
-  }
-  Result<> transfer_durable(std::span<const IoRequest>) override {
-    return NtStatus::MediaWriteProtected;
-  }
-  Result<> flush() override { return {}; }
-
- private:
-  int fd_;
-  uint64_t size_;
-};
 
 void print_counts(const CheckReport& report, double seconds) {
   std::printf(
@@ -63,18 +31,14 @@ void print_counts(const CheckReport& report, double seconds) {
 }
 
 int run(const char* path, const CheckOptions& options) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat status {};
-  if (fd < 0 || fstat(fd, &status) != 0) {
+  const auto device = testing::FileDevice::open(path);
+  if (device == nullptr) {
     std::perror(path);
     return 8;
   }
-  const off_t size = S_ISBLK(status.st_mode) ? lseek(fd, 0, SEEK_END) : status.st_size;
-  PlainDevice device(fd, static_cast<uint64_t>(size));
   const auto begin = std::chrono::steady_clock::now();
-  const auto report = check_volume(device, options);
+  const auto report = check_volume(*device, options);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  close(fd);
   if (!report) {
     std::fprintf(stderr, "%s: %.*s\n", path, static_cast<int>(name_of(report.error()).size()),
                  name_of(report.error()).data());
