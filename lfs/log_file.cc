@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <random>
 
-#include "core/base/trace.h"
 #include "lfs/log_reader.h"
 
 namespace ntfs::lfs {

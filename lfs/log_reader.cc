@@ -142,7 +142,7 @@ bool LogReader::belongs(Lsn lsn, const Search& search) const {
 
 /// Pages that Windows wrote in one transfer are numbered 1..count; a page out of order was left
 /// over by another transfer. The first page looked at may stand anywhere in its transfer.
-bool LogReader::is_in_order(const RecordPageHeader& header, Search& search) const {
+bool LogReader::is_in_order(const RecordPageHeader& header, const Search& search) const {
   const uint16_t count = header.page_count.get();
   const uint16_t position = header.page_position.get();
   const bool begins = search.page_position == search.page_count;
@@ -176,7 +176,7 @@ size_t LogReader::best_copy(uint64_t page, const Search& search) const {
 // copy is newer than the page in place, or that one does not count, the copy stands for it:
 //
 //   page in place      | copy            | the page is   | and then
-//   -------------------+-----------------+---------------+------------------------------------------
+//   -------------------+-----------------+---------------+---------------------------------------
 //   fits               | none, or older  | that in place | goes on
 //   fits               | newer           | the copy      | the log ends (1.1), goes on (2.0)
 //   torn, old, missing | fits            | the copy      | the log ends (1.1), goes on (2.0)

@@ -98,7 +98,7 @@ class LogReader {
   Result<> load_tail_copies();
   Result<> load_fast_pages();
   Result<> find_end();
-  bool is_in_order(const RecordPageHeader& header, Search& search) const;
+  bool is_in_order(const RecordPageHeader& header, const Search& search) const;
   bool belongs(Lsn lsn, const Search& search) const;
   void accept(const RecordPageHeader& header, Search& search);
   size_t best_copy(uint64_t page, const Search& search) const;
