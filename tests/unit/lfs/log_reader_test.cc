@@ -212,6 +212,7 @@ TEST(LogReader, SurvivesAnyBytes) {
   logs.push_back(busy_log(300, &last));
   logs.push_back(busy_log(9000, &last));
   if (auto bytes = sample("LogFile_10.bin", 0x8a0000)) logs.push_back(std::move(*bytes));
+  ::testing::internal::CaptureStderr();  // thousands of reports
   for (int round = 0; round < 150; ++round) {
     MemoryLogStore store(logs[static_cast<size_t>(round) % logs.size()]);
     const uint64_t changes = 1 + random() % 200;
@@ -229,7 +230,7 @@ TEST(LogReader, SurvivesAnyBytes) {
     auto record = reader->read(*first);
     Lsn before;
     while (record) {
-      ASSERT_GT(record->lsn, before);
+      EXPECT_GT(record->lsn, before);
       before = record->lsn;
       const Origin origin{"log record", 0, before.raw()};
       const auto view = ClientRecordView::parse(record->data, record->flags, origin);
@@ -238,6 +239,7 @@ TEST(LogReader, SurvivesAnyBytes) {
     }
     EXPECT_TRUE(LogFile::inspect(store).has_value());
   }
+  (void)::testing::internal::GetCapturedStderr();
 }
 
 }  // namespace
