@@ -333,6 +333,15 @@ void ClusterAllocator::unclaim(const std::vector<ClusterRun>& runs) {
   }
 }
 
+void ClusterAllocator::unclaim_to_promise(const std::vector<ClusterRun>& runs) {
+  const MutexLock lock(mutex_);
+  for (const ClusterRun& run : runs) {
+    give_back(run);
+    count_free(run, true);
+    promised_ += run.count.raw();
+  }
+}
+
 // Changing the bits.
 
 Result<> ClusterAllocator::change_bits(Transaction& transaction, ClusterRun run, bool set) {
@@ -400,18 +409,37 @@ Result<> ClusterAllocator::free_clusters(Transaction& transaction, ClusterRun ru
   transaction.join(*this);
   {
     const MutexLock lock(mutex_);
-    // A damaged volume may claim clusters twice, or have lost their bits.
-    const uint64_t end = run.end().raw();
-    const auto taken = taken_.lower_bound(end);
-    const bool overlaps = taken != taken_.begin() &&
-                          std::prev(taken)->first + std::prev(taken)->second > run.lcn.raw();
-    if (overlaps || TRY(first_clear(run.lcn.raw(), end, true)) != end) {
-      return corrupt({"$Bitmap", 6, run.lcn.raw()}, "bits of an allocated run", 0, "set");
+    for (Lcn lcn = run.lcn; lcn < run.end();) {
+      const ClusterRun part = TRY(start_freeing({lcn, run.end() - lcn}));
+      lcn = part.end();
     }
-    take(run);
-    freeing_.push_back(run);
   }
   return change_bits(transaction, run, false);
+}
+
+/// Takes the first part of `run`: all within, or all without, what this transaction allocated.
+Result<ClusterRun> ClusterAllocator::start_freeing(ClusterRun run) {
+  Lcn end = run.end();
+  bool allocated_here = false;
+  for (const Allocating& allocating : allocating_) {
+    if (run.lcn < allocating.run.lcn) {
+      end = std::min(end, allocating.run.lcn);
+    } else if (run.lcn < allocating.run.end()) {
+      end = std::min(end, allocating.run.end());
+      allocated_here = true;
+    }
+  }
+  const auto taken = taken_.lower_bound(end.raw());
+  const bool overlaps = !allocated_here && taken != taken_.begin() &&
+                        std::prev(taken)->first + std::prev(taken)->second > run.lcn.raw();
+  // A damaged volume may claim clusters twice, or have lost their bits.
+  if (overlaps || TRY(first_clear(run.lcn.raw(), end.raw(), true)) != end.raw()) {
+    return corrupt({"$Bitmap", 6, run.lcn.raw()}, "bits of an allocated run", 0, "set");
+  }
+  const ClusterRun part{run.lcn, end - run.lcn};
+  if (!allocated_here) take(part);
+  freeing_.push_back({part, allocated_here});
+  return part;
 }
 
 void ClusterAllocator::transaction_ended(const Transaction&, bool committed) {
@@ -425,12 +453,13 @@ void ClusterAllocator::transaction_ended(const Transaction&, bool committed) {
       freed_clusters_ += allocating.run.count.raw();
     }
   }
-  for (const ClusterRun& run : freeing_) {
+  for (const Freeing& freeing : freeing_) {
     if (committed) {
-      freed_.push_back({run, journal_.interval()});
-      freed_clusters_ += run.count.raw();
-    } else {
-      give_back(run);
+      if (freeing.allocated_here) take(freeing.run);
+      freed_.push_back({freeing.run, journal_.interval()});
+      freed_clusters_ += freeing.run.count.raw();
+    } else if (!freeing.allocated_here) {
+      give_back(freeing.run);
     }
   }
   allocating_.clear();

@@ -45,6 +45,8 @@ class ClusterAllocator final : public Participant {
   Result<std::vector<ClusterRun>> claim(ClusterCount wanted, Lcn hint, From from) EXCLUDES(mutex_);
   /// Gives claimed runs back (their data was not written or is of no use).
   void unclaim(const std::vector<ClusterRun>& runs) EXCLUDES(mutex_);
+  /// The same for runs claimed with From::Promised: the promise is as before the claim.
+  void unclaim_to_promise(const std::vector<ClusterRun>& runs) EXCLUDES(mutex_);
 
   /// Sets the bits of a claimed run. The claim ends with the commit; after an abort it still
   /// stands.
@@ -69,8 +71,13 @@ class ClusterAllocator final : public Participant {
     ClusterRun run;
     bool claimed_here;  // by allocate(): on abort the claim ends, too
   };
+  struct Freeing {
+    ClusterRun run;
+    bool allocated_here;  // by the same transaction: taken already
+  };
 
   void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
+  Result<ClusterRun> start_freeing(ClusterRun run) REQUIRES(mutex_);
   Result<> change_bits(Transaction& transaction, ClusterRun run, bool set);
   Result<ClusterRun> free_run_from(uint64_t lcn, uint64_t end, uint64_t most) REQUIRES(mutex_);
   Result<uint64_t> first_clear(uint64_t lcn, uint64_t end, bool clear) REQUIRES(mutex_);
@@ -104,7 +111,7 @@ class ClusterAllocator final : public Participant {
   uint64_t cursor_ GUARDED_BY(mutex_) = 0;
   // Of the running transaction.
   std::vector<Allocating> allocating_ GUARDED_BY(mutex_);
-  std::vector<ClusterRun> freeing_ GUARDED_BY(mutex_);
+  std::vector<Freeing> freeing_ GUARDED_BY(mutex_);
 };
 
 }  // namespace ntfs

@@ -102,8 +102,8 @@ class PageCache {
   PageRef create(const MetadataStreamRef& stream, uint64_t index);
   /// The transaction that created `page` was taken back: what it replaced is here again.
   void take_back(const PageRef& page);
-  /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too; not those that the
-  /// running transaction created for an attribute that took the place of this one.
+  /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too; not those that
+  /// the running transaction created for an attribute that took the place of this one.
   void forget(const MetadataStream& stream, uint64_t index);
   /// Drops one page: its block was made by a transaction that was taken back.
   void forget_page(const MetadataPage& page);
