@@ -54,8 +54,11 @@ constexpr uint16_t kUndoOmitted = 0x0004;
 constexpr uint32_t kAllocatedEntry = 0xFFFFFFFF;
 constexpr size_t kRestartAreaShortest = 0x40;
 
+// Not vector::insert: g++ 12 takes its growth for an overflow at -O3.
 void append_bytes(ByteVector& out, ByteView bytes) {
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  const size_t at = out.size();
+  out.resize(at + bytes.size());
+  std::copy(bytes.begin(), bytes.end(), out.begin() + static_cast<ptrdiff_t>(at));
 }
 
 template <typename T>
