@@ -1,5 +1,7 @@
 #include "core/store/index_tree.h"
 
+#include <algorithm>
+
 #include "core/store/collation.h"
 #include "core/store/volume.h"
 
@@ -46,6 +48,13 @@ class EntryOffsets {
   std::array<uint16_t, kMaxEntries> offsets_;  // only the first count_ mean something
   size_t count_ = 0;
 };
+
+/// Asks for all cache lines at once: each entry says where the next one begins, so that a walk over
+/// a cold block would wait for them one by one.
+void prefetch(ByteView bytes) {
+  constexpr size_t kCacheLine = 64;
+  for (size_t at = 0; at < bytes.size(); at += kCacheLine) __builtin_prefetch(bytes.data() + at);
+}
 
 ByteView key_at(ByteView node, uint32_t offset) {
   const auto& header = struct_at<IndexEntryHeader>(node, offset);
@@ -116,6 +125,7 @@ IndexTree::SearchKey IndexTree::search_key(ondisk::Collation rule, ByteView key)
 Result<IndexTree::Place> IndexTree::search(const Node& node, const SearchKey& key) const {
   const IndexNodeView view = node.view();
   const ByteView bytes = view.bytes();
+  prefetch(bytes.first(std::min<size_t>(view.used_bytes(), bytes.size())));
   EntryOffsets offsets;
   if (!offsets.collect(bytes, view.entries_offset())) {
     return corrupt({"index node", owner_.raw(), node.vcn.raw()}, "END entry", 0);
