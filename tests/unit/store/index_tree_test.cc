@@ -615,6 +615,121 @@ TEST_F(IndexTreeTest, IgnoringCaseTheExactNameComesFirst) {
   EXPECT_EQ(found_name(std::u16string(256, u'a'), IndexTree::NameMatch::IgnoreCase), u"");
 }
 
+/// Lets the subnode of one entry of a random block lead to a random block.
+void damage(Directory& directory, Transaction& transaction, uint64_t blocks, std::mt19937& random) {
+  IndexBlocks index(*directory.volume, directory.file, u"$I30");
+  const uint64_t steps = directory.volume->geometry().index_block_steps();
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    const auto page = index.get(Vcn(random() % blocks * steps));
+    if (!page) continue;
+    const auto node = ondisk::IndexBlockView::of_valid((*page)->bytes()).node();
+    if (!node.has_subnodes()) continue;
+    std::vector<uint32_t> offsets;
+    for (const IndexEntryView entry : node) offsets.push_back(entry.offset());
+    const uint64_t to = random() % 10 == 0 ? random() : random() % blocks * steps;
+    const le64 vcn = le64::of(to);
+    const uint32_t at = offsets[random() % offsets.size()];
+    const auto done = transaction.perform(
+        set_index_entry_vcn(at + static_cast<uint32_t>(ondisk::kIndexHeaderInBlock), bytes_of(vcn)),
+        *page);
+    ASSERT_TRUE(done.has_value());
+    return;
+  }
+}
+
+TEST_F(IndexTreeTest, DamagedTreesEndInAnErrorAndCanBeTakenBack) {
+  make_volume(64 * kMiB, {});
+  Directory directory(*volume_, make_directory(u"directory"));
+  for (uint64_t i = 0; i < 6000; ++i) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    const std::u16string name = numbered(std::u16string(40, u'n'), i * 7919 % 6000);
+    ASSERT_TRUE(directory.insert(transaction, name, i).has_value());
+    directory.model[name] = i;
+    transaction.commit();
+  }
+  const Shape shape = shape_of(directory.file, u"$I30");
+  ASSERT_GE(shape.leaf_depth, 4u);
+  std::mt19937 random(77);
+  const ondisk::test::QuietReports quiet;
+  for (int round = 0; round < 150; ++round) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    for (uint32_t i = 0; i <= random() % 3; ++i) {
+      damage(directory, transaction, shape.blocks, random);
+    }
+    for (int i = 0; i < 150; ++i) {
+      const std::u16string name = numbered(std::u16string(40, u'n'), random() % 6000);
+      switch (random() % 8) {
+        case 0:
+          (void)directory.insert(transaction, numbered(std::u16string(42, u'n'), random()), 1);
+          break;
+        case 1: {
+          IndexTree tree = directory.tree();
+          (void)tree.find_name(name, IndexTree::NameMatch::IgnoreCase);
+          break;
+        }
+        default:
+          (void)directory.remove(transaction, name);
+      }
+    }
+    IndexTree tree = directory.tree();
+    (void)tree.for_each([](const IndexEntryView&) { return Result<>(); });
+  }
+  directory.expect_as_model();
+  EXPECT_EQ(shape_of(directory.file, u"$I30").blocks, shape.blocks);
+}
+
+TEST_F(IndexTreeTest, AFullVolumeRefusesNamesAndLetsAllBeRemoved) {
+  make_volume(16 * kMiB, {});
+  Directory directory(*volume_, make_directory(u"directory"));
+  std::vector<ClusterRun> ballast;
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    const auto claim = [&](uint64_t count) {
+      return volume_->clusters().claim(ClusterCount(count), Lcn::hole(),
+                                       ClusterAllocator::From::Free);
+    };
+    const auto spare = claim(40);
+    ASSERT_TRUE(spare.has_value());
+    for (uint64_t size = 4096; size != 0; size /= 2) {
+      for (auto runs = claim(size); runs.has_value(); runs = claim(size)) {
+        ballast.insert(ballast.end(), runs->begin(), runs->end());
+      }
+    }
+    volume_->clusters().unclaim(*spare);
+  }
+  uint64_t refused = 0;
+  for (uint64_t i = 0; i < 20000 && refused < 50; ++i) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    const std::u16string name = numbered(u"name", i * 7919 % 20011);
+    const auto done = directory.insert(transaction, name, i);
+    if (!done) {
+      ASSERT_EQ(done.error(), NtStatus::DiskFull);
+      ++refused;
+      continue;
+    }
+    directory.model[name] = i;
+    transaction.commit();
+  }
+  EXPECT_EQ(refused, 50u);
+  EXPECT_GT(directory.model.size(), 100u);
+  directory.expect_as_model();
+  std::vector<std::u16string> names;
+  for (const auto& [name, id] : directory.model) names.push_back(name);
+  std::shuffle(names.begin(), names.end(), std::mt19937(13));
+  for (const auto& name : names) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    const auto removed = directory.remove(transaction, name);
+    ASSERT_TRUE(removed.has_value()) << name_of(removed.error());
+    transaction.commit();
+  }
+  volume_->clusters().unclaim(ballast);
+  EXPECT_EQ(findings(), "");
+}
+
 TEST_F(IndexTreeTest, AViewIndexKeepsItsData) {
   make_volume(64 * kMiB, {});
   const FileReference file = make_view();
