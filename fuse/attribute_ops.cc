@@ -1,0 +1,102 @@
+#include "fuse/attribute_ops.h"
+
+#include <sys/statvfs.h>
+
+#include "fuse/filesystem.h"
+#include "fuse/reply.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+/// The file that the request is for: of the open file where there is one, because its record may
+/// have no name any more.
+Result<FilePtr> file_for(Filesystem& filesystem, fuse_ino_t node, const fuse_file_info* info) {
+  if (info != nullptr && info->fh != 0) return reinterpret_cast<OpenFile*>(info->fh)->file;
+  return filesystem.file(node);
+}
+
+Result<struct stat> get(Filesystem& filesystem, fuse_ino_t node) {
+  return filesystem.attributes(*TRY(filesystem.file(node)));
+}
+
+void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
+  // The file handle may be one of a directory: the node is enough, open files keep their record.
+  Reply reply(request);
+  const auto attributes = get(filesystem_of(request), node);
+  if (!attributes) return reply.status(attributes.error());
+  reply.attributes(*attributes, Filesystem::kValidSeconds);
+}
+
+std::optional<ondisk::FileTime> time_of(const timespec& given, bool is_given, bool is_now) {
+  if (is_now) return ondisk::FileTime::now();
+  if (is_given) return ondisk::FileTime::from_timespec(given);
+  return std::nullopt;
+}
+
+BasicInformation information_of(const struct stat& wanted, int which, mode_t type) {
+  BasicInformation information;
+  const auto has = [which](int bit) { return (which & bit) != 0; };
+  if (has(FUSE_SET_ATTR_MODE)) {
+    information.linux_metadata.mode = type | (wanted.st_mode & ~mode_t{S_IFMT});
+  }
+  if (has(FUSE_SET_ATTR_UID)) information.linux_metadata.uid = wanted.st_uid;
+  if (has(FUSE_SET_ATTR_GID)) information.linux_metadata.gid = wanted.st_gid;
+  information.times.last_access =
+      time_of(wanted.st_atim, has(FUSE_SET_ATTR_ATIME), has(FUSE_SET_ATTR_ATIME_NOW));
+  information.times.last_write =
+      time_of(wanted.st_mtim, has(FUSE_SET_ATTR_MTIME), has(FUSE_SET_ATTR_MTIME_NOW));
+  information.times.change = time_of(wanted.st_ctim, has(FUSE_SET_ATTR_CTIME), false);
+  return information;
+}
+
+Result<struct stat> set(Filesystem& filesystem, fuse_ino_t node, const struct stat& wanted,
+                        int which, const fuse_file_info* info) {
+  const FilePtr file = TRY(file_for(filesystem, node, info));
+  ObjectStore& store = filesystem.store();
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
+    TRY(store.set_end_of_file(*file, static_cast<uint64_t>(wanted.st_size)));
+  }
+  if ((which & ~FUSE_SET_ATTR_SIZE) != 0) {
+    mode_t type = 0;
+    if ((which & FUSE_SET_ATTR_MODE) != 0) {
+      type = type_bits(TRY(store.query_information(*file)).kind);
+    }
+    TRY(store.set_basic_information(*file, information_of(wanted, which, type)));
+  }
+  return filesystem.attributes(*file);
+}
+
+void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which,
+                fuse_file_info* info) {
+  Reply reply(request);
+  const auto attributes = set(filesystem_of(request), node, *wanted, which, info);
+  if (!attributes) return reply.status(attributes.error());
+  reply.attributes(*attributes, Filesystem::kValidSeconds);
+}
+
+void on_statfs(fuse_req_t request, fuse_ino_t) {
+  Reply reply(request);
+  const StoreInformation store = filesystem_of(request).store().query_store();
+  struct statvfs statistics {};
+  statistics.f_bsize = store.cluster_size;
+  statistics.f_frsize = store.cluster_size;
+  statistics.f_blocks = store.clusters_total;
+  statistics.f_bfree = store.clusters_free;
+  statistics.f_bavail = store.clusters_available;
+  statistics.f_files = store.file_records;
+  statistics.f_ffree = store.file_records_free;
+  statistics.f_favail = store.file_records_free;
+  statistics.f_namemax = ondisk::kMaxNameUnits;
+  reply.statistics(statistics);
+}
+
+}  // namespace
+
+void add_attribute_operations(fuse_lowlevel_ops& operations) {
+  operations.getattr = on_getattr;
+  operations.setattr = on_setattr;
+  operations.statfs = on_statfs;
+}
+
+}  // namespace ntfs::frontend

@@ -1,0 +1,243 @@
+#include "fuse/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <string_view>
+
+#include "core/base/trace.h"
+#include "fuse/byte_size.h"
+#include "fuse/commands/cat.h"
+#include "fuse/commands/check.h"
+#include "fuse/commands/exit_codes.h"
+#include "fuse/commands/extents.h"
+#include "fuse/commands/format.h"
+#include "fuse/commands/info.h"
+#include "fuse/commands/log.h"
+#include "fuse/commands/ls.h"
+#include "fuse/commands/mount.h"
+#include "fuse/commands/probe.h"
+#include "fuse/commands/stat.h"
+#include "fuse/commands/umount.h"
+#include "fuse/served_mount.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+/// The commands as CLI11 knows them, and where it puts what it parses.
+class CommandLine {
+ public:
+  CommandLine() : app_("A file system for NTFS volumes that journals every change.", "ntfs-wal") {
+    app_.require_subcommand(1);
+    app_.footer(
+        "`ntfs-wal COMMAND --help` explains a command.\n"
+        "example: ntfs-wal mount disk.img /mnt");
+    app_.set_version_flag("--version", "ntfs-wal 0.1.0");
+    add_format();
+    add_mount();
+    add_probe();
+    add_info();
+    add_look();
+    add_log();
+    add_check();
+    add_unavailable();
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      const int code = app_.exit(error);
+      return code == 0 ? kExitSuccess : usage_code(argc, argv);
+    }
+    return run_ ? run_() : kExitUsage;
+  }
+
+ private:
+  /// Some commands keep the exit codes of those that they stand in for.
+  static int usage_code(int argc, char** argv) {
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    if (command == "probe") return kProbeUsage;
+    if (command == "check") return kCheckUsage;
+    if (command == "mount" || command == "umount") return kMountUsage;
+    return kExitUsage;
+  }
+
+  CLI::App* add(const std::string& name, const std::string& what, const std::string& example) {
+    CLI::App* command = app_.add_subcommand(name, what);
+    command->footer("example: " + example);
+    return command;
+  }
+
+  static void add_source(CLI::App* command, std::string& source) {
+    command->add_option("SOURCE", source, "image file or block device")->required();
+  }
+  static void add_json(CLI::App* command, bool& json) {
+    command->add_flag("--json", json, "answer in JSON");
+  }
+  static void add_size(CLI::App* command, const std::string& name, uint64_t& size,
+                       const std::string& what) {
+    command->add_option_function<std::string>(
+        name,
+        [name, &size](const std::string& text) {
+          const auto parsed = parse_byte_size(text);
+          if (!parsed) throw CLI::ValidationError(name, "'" + text + "' is not a size like 64M");
+          size = *parsed;
+        },
+        what + " (K, M, G, T)");
+  }
+
+  void add_format() {
+    CLI::App* command = add("format", "Makes an NTFS 3.1 volume; what was on SOURCE is gone.",
+                            "ntfs-wal format disk.img --size 10G --label Data");
+    add_source(command, format_.source);
+    add_size(command, "--size", format_.size_bytes, "of the volume; creates an image file");
+    add_size(command, "--cluster-size", format_.cluster_size, "512 to 64K");
+    add_size(command, "--sector-size", format_.sector_size, "512 or 4096");
+    add_size(command, "--record-size", format_.record_size, "of file records: 1K or 4K");
+    add_size(command, "--log-size", format_.log_size, "of $LogFile");
+    add_size(command, "--usn-size", format_.usn_size, "of the change journal");
+    command->add_option("--label", format_.label, "name of the volume");
+    command->add_flag("--no-usn", no_usn_, "without a change journal (as always, so far)");
+    command->add_flag("--reflink", format_.reflink, "let files share clusters");
+    command->add_flag("--force", format_.force, "even if SOURCE holds something else");
+    add_json(command, format_.json);
+    command->callback([this] { run_ = [this] { return run_format(format_); }; });
+  }
+
+  void add_mount() {
+    CLI::App* command = add("mount", "Mounts a volume and returns when it can be used.",
+                            "ntfs-wal mount disk.img /mnt -o uid=1000,umask=022");
+    add_source(command, mount_.source);
+    command->add_option("DIR", mount_.directory, "where to")->required();
+    command->add_option("-o,--options", mount_option_list_, "mount options, see mount.ntfs-wal(8)");
+    command->add_flag("-f,--foreground", mount_.foreground, "stay in the foreground");
+    command->add_flag("-v,--verbose", mount_.verbose, "say what is done");
+    command->add_flag("--trace-requests", mount_.trace_requests,
+                      "print every request of the kernel (in the foreground)");
+    command->callback([this] {
+      for (const std::string& options : mount_option_list_) {
+        if (!mount_.options.empty()) mount_.options += ',';
+        mount_.options += options;
+      }
+      run_ = [this] { return run_mount(mount_); };
+    });
+    CLI::App* unmount = add("umount", "Unmounts; returns when the volume is clean on the device.",
+                            "ntfs-wal umount /mnt");
+    unmount->add_option("DIR", unmount_directory_, "where it is mounted")->required();
+    unmount->callback([this] { run_ = [this] { return run_umount(unmount_directory_); }; });
+  }
+
+  void add_probe() {
+    CLI::App* command = add("probe", "Says whether a volume can be mounted; writes nothing.",
+                            "ntfs-wal probe --readwrite /dev/sdb1");
+    add_source(command, probe_.source);
+    command->add_flag("--readwrite", probe_.readwrite, "can it be written, too?");
+    add_json(command, probe_.json);
+    command->callback([this] { run_ = [this] { return run_probe(probe_); }; });
+  }
+
+  void add_info() {
+    CLI::App* command = add("info", "Shows geometry, label, log, change journal and free space.",
+                            "ntfs-wal info --json disk.img");
+    add_source(command, info_.source);
+    add_json(command, info_.json);
+    command->callback([this] { run_ = [this] { return run_info(info_); }; });
+  }
+
+  void add_look() {
+    CLI::App* ls = add("ls", "Lists a directory of a volume that need not be mounted.",
+                       "ntfs-wal ls -l disk.img /Users");
+    add_source(ls, ls_.source);
+    ls->add_option("PATH", ls_.path, "in the volume (/)");
+    ls->add_flag("-l,--long", ls_.is_long, "with type, links, size, time and file reference");
+    add_json(ls, ls_.json);
+    ls->callback([this] { run_ = [this] { return run_ls(ls_); }; });
+
+    CLI::App* cat = add("cat", "Writes the data of a file to stdout.",
+                        "ntfs-wal cat disk.img /notes.txt > notes.txt");
+    add_source(cat, cat_.source);
+    cat->add_option("PATH", cat_.path, "in the volume")->required();
+    cat->callback([this] { run_ = [this] { return run_cat(cat_); }; });
+
+    CLI::App* stat = add("stat", "Shows what the file record of a file says.",
+                         "ntfs-wal stat disk.img /notes.txt");
+    add_source(stat, stat_.source);
+    stat->add_option("PATH", stat_.path, "in the volume")->required();
+    add_json(stat, stat_.json);
+    stat->callback([this] { run_ = [this] { return run_stat(stat_); }; });
+
+    CLI::App* extents = add("extents", "Shows where the data of a file stands on the volume.",
+                            "ntfs-wal extents disk.img /video.mkv");
+    add_source(extents, extents_.source);
+    extents->add_option("PATH", extents_.path, "in the volume")->required();
+    add_json(extents, extents_.json);
+    extents->callback([this] { run_ = [this] { return run_extents(extents_); }; });
+  }
+
+  void add_log() {
+    CLI::App* command = add("log", "Shows the records of $LogFile, oldest first.",
+                            "ntfs-wal log --file 38 disk.img");
+    add_source(command, log_.source);
+    command->add_option("--from", log_.from_lsn, "from this LSN on");
+    command->add_option("--transaction", log_.transaction, "only this transaction id");
+    command->add_option_function<std::string>(
+        "--file",
+        [this](const std::string& text) {
+          log_.file_record = parse_file_record(text);
+          if (!log_.file_record) {
+            throw CLI::ValidationError("--file",
+                                       "'" + text + "' is not a reference like 38 or 38:5");
+          }
+        },
+        "only what changes the file with this reference");
+    command->add_flag("--stats", log_.stats, "totals instead of records");
+    add_json(command, log_.json);
+    command->callback([this] { run_ = [this] { return run_log(log_); }; });
+  }
+
+  void add_check() {
+    CLI::App* command =
+        add("check",
+            "Verifies every structure of a volume; writes nothing. Exit code 0 clean, 4 "
+            "errors found, 8 could not run, 16 usage.",
+            "ntfs-wal check disk.img");
+    add_source(command, check_.source);
+    add_json(command, check_.json);
+    command->callback([this] { run_ = [this] { return run_check(check_); }; });
+  }
+
+  void add_unavailable() {
+    for (const std::string name : {"recover", "usn"}) {
+      CLI::App* command = add(name, "Not available in this version.", "ntfs-wal " + name + " ...");
+      command->prefix_command();
+      command->callback([this, name] {
+        run_ = [name] {
+          log_line(LogLevel::Error, name + ": not available in this version");
+          return kExitUnavailable;
+        };
+      });
+    }
+  }
+
+  CLI::App app_;
+  std::function<int()> run_;
+  FormatCommandOptions format_;
+  bool no_usn_ = false;
+  MountCommandOptions mount_;
+  std::vector<std::string> mount_option_list_;
+  std::string unmount_directory_;
+  ProbeOptions probe_;
+  InfoOptions info_;
+  LsOptions ls_;
+  CatOptions cat_;
+  StatOptions stat_;
+  ExtentsOptions extents_;
+  LogOptions log_;
+  CheckCommandOptions check_;
+};
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) { return CommandLine().run(argc, argv); }
+
+}  // namespace ntfs::frontend

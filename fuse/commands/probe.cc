@@ -1,0 +1,100 @@
+#include "fuse/commands/probe.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/io/mount_table.h"
+#include "fuse/commands/opened_volume.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+struct Verdict {
+  int code = kProbeYes;
+  std::string text;
+};
+
+int code_of_refusal(NtStatus status) {
+  switch (status) {
+    case NtStatus::UnrecognizedVolume:
+      return kProbeNotNtfs;
+    case NtStatus::FileCorruptError:
+    case NtStatus::DiskCorruptError:
+      return kProbeInconsistent;
+    case NtStatus::AccessDenied:
+    case NtStatus::PrivilegeNotHeld:
+      return kProbePrivilege;
+    case NtStatus::SharingViolation:
+      return kProbeInUse;
+    case NtStatus::InsufficientResources:
+      return kProbeMemory;
+    default:
+      return kProbeUnknown;
+  }
+}
+
+/// Whether hiberfil.sys holds a sleeping Windows. What cannot be read does not.
+bool is_hibernated(OpenedVolume& volume) {
+  ObjectStore& store = *volume.store;
+  const auto file = store.lookup(*store.root(), u"hiberfil.sys");
+  if (!file) return false;
+  AlignedBuffer head = volume.device->allocate(AlignedBuffer::kAlignment);
+  const auto read = store.read(**file, 0, head.size(), head.bytes());
+  if (!read || *read < 4) return false;
+  const auto magic = as_text(head.bytes().first(4));
+  return magic == "hibr" || magic == "HIBR";
+}
+
+Verdict judge(OpenedVolume& volume, bool readwrite) {
+  const Volume& opened = volume.store->volume();
+  const lfs::LogState log = opened.log_status().state;
+  if (is_hibernated(volume) && (readwrite || log == lfs::LogState::Unclean)) {
+    return {kProbeHibernated,
+            "Windows is hibernated on it: resume Windows and shut it down, or mount it read-only"};
+  }
+  if (log == lfs::LogState::Unclean) {
+    return {kProbeLogUnclean,
+            "its log is not clean: it was not unmounted. Mount it once under Windows or with the "
+            "kernel's ntfs3, or look at it with -o ro,norecover"};
+  }
+  if (log == lfs::LogState::Corrupt) {
+    return {kProbeInconsistent, "its $LogFile is damaged: run chkdsk under Windows"};
+  }
+  if (readwrite && (opened.information().flags.get() & ondisk::VolumeFlags::Dirty) != 0) {
+    return {kProbeInconsistent, "it is marked dirty: run chkdsk under Windows, or mount read-only"};
+  }
+  if (readwrite && static_cast<int>(opened.information().major_version) < 3) {
+    return {kProbeInconsistent, "its NTFS version is before 3.0: it can be mounted read-only"};
+  }
+  if (access("/dev/fuse", R_OK | W_OK) != 0) {
+    return {kProbeFuse, "/dev/fuse cannot be used: load the kernel module fuse"};
+  }
+  return {kProbeYes, "it can be mounted"};
+}
+
+Verdict probe(const ProbeOptions& options) {
+  if (!ensure_not_mounted(options.source)) return {kProbeInUse, "it is mounted"};
+  auto volume = open_volume(options.source);
+  if (!volume) return {code_of_refusal(volume.error()), "it cannot be mounted (see above)"};
+  if (volume->device->in_use_elsewhere()) return {kProbeInUse, "it is in use by another program"};
+  return judge(*volume, options.readwrite);
+}
+
+}  // namespace
+
+int run_probe(const ProbeOptions& options) {
+  const Verdict verdict = probe(options);
+  if (options.json) {
+    const nlohmann::json object = {
+        {"mountable", verdict.code == kProbeYes}, {"code", verdict.code}, {"text", verdict.text}};
+    fmt::print("{}\n", object.dump());
+  } else {
+    fmt::print("{}: {}\n", options.source, verdict.text);
+  }
+  return verdict.code;
+}
+
+}  // namespace ntfs::frontend

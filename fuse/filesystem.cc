@@ -1,0 +1,43 @@
+#include "fuse/filesystem.h"
+
+namespace ntfs::frontend {
+
+AlignedBuffer BufferPool::take() {
+  {
+    const MutexLock lock(mutex_);
+    if (!free_.empty()) {
+      AlignedBuffer buffer = std::move(free_.back());
+      free_.pop_back();
+      return buffer;
+    }
+  }
+  return device_.allocate(size_bytes_);
+}
+
+void BufferPool::give_back(AlignedBuffer buffer) {
+  const MutexLock lock(mutex_);
+  free_.push_back(std::move(buffer));
+}
+
+Result<FilePtr> Filesystem::file(fuse_ino_t node) {
+  FilePtr file = inodes_.find(node);
+  if (file == nullptr) return NtStatus::FileDeleted;
+  return file;
+}
+
+Result<struct stat> Filesystem::attributes(File& file) {
+  return shown_attributes(TRY(store_.query_information(file)), options_.ownership);
+}
+
+Result<fuse_entry_param> Filesystem::look_up(const FilePtr& file) {
+  fuse_entry_param entry{};
+  entry.attr = TRY(attributes(*file));
+  entry.ino = node_of(file->reference());
+  entry.generation = file->reference().sequence();
+  entry.attr_timeout = kValidSeconds;
+  entry.entry_timeout = name_timeout();
+  inodes_.remember(file);
+  return entry;
+}
+
+}  // namespace ntfs::frontend

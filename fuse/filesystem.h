@@ -1,0 +1,115 @@
+#pragma once
+
+// What every request handler works with: the store, the files that the kernel knows, and how files
+// are shown. One for each mount; libfuse hands it to the handlers. Thread safe.
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/fsa/object_store.h"
+#include "fuse/fuse_api.h"
+#include "fuse/inode_table.h"
+#include "fuse/shown_attributes.h"
+
+namespace ntfs::frontend {
+
+/// Mount options that concern the handlers.
+struct FilesystemOptions {
+  ShownOwnership ownership;
+  bool writeback = true;  ///< the kernel keeps written pages and sends them later
+  bool ignore_case = false;
+  bool hide_hidden_files = false;  ///< do not list what has the hidden attribute
+  bool hide_dot_files = false;     ///< give new names with a leading dot the hidden attribute
+};
+
+/// Memory that answers of READ are built in: as many pieces as there are threads at most.
+class BufferPool {
+ public:
+  BufferPool(BlockDevice& device, size_t size_bytes) : device_(device), size_bytes_(size_bytes) {}
+  AlignedBuffer take() EXCLUDES(mutex_);
+  void give_back(AlignedBuffer buffer) EXCLUDES(mutex_);
+
+ private:
+  BlockDevice& device_;  // must outlive the pool
+  const size_t size_bytes_;
+  Mutex mutex_{LockRank::Frontend};
+  std::vector<AlignedBuffer> free_ GUARDED_BY(mutex_);
+};
+
+/// An open file, from OPEN or CREATE to RELEASE: fuse_file_info::fh is its address. Only RELEASE
+/// ends it, and the kernel sends nothing with it afterwards.
+struct OpenFile {
+  FilePtr file;
+};
+
+/// The same for a directory. Its listing is taken when it is read from the start, and stays until
+/// then: what comes and goes meanwhile does not move the entries that are still to be told.
+struct OpenDirectory {
+  struct Listing {
+    std::vector<DirectoryEntry> entries;
+    FileReference parent;
+    uint64_t changes = 0;  ///< Filesystem::directory_changes() before it was taken
+  };
+  FilePtr file;
+  Mutex mutex{LockRank::Frontend};
+  std::shared_ptr<const Listing> listing GUARDED_BY(mutex);
+};
+
+class Filesystem {
+ public:
+  /// Longest request and answer.
+  static constexpr size_t kMaxTransferBytes = size_t{1} << 20;
+  /// How long the kernel may believe what it was told: nobody else changes the volume.
+  static constexpr double kValidSeconds = 3600;
+
+  /// `store` and `device` must outlive the object.
+  Filesystem(ObjectStore& store, BlockDevice& device, const FilesystemOptions& options)
+      : store_(store),
+        options_(options),
+        inodes_(store.root()),
+        read_buffers_(device, kMaxTransferBytes) {}
+
+  ObjectStore& store() { return store_; }
+  const FilesystemOptions& options() const { return options_; }
+  InodeTable& inodes() { return inodes_; }
+  BufferPool& read_buffers() { return read_buffers_; }
+
+  /// The file that the kernel means. FileDeleted when it cannot know it.
+  Result<FilePtr> file(fuse_ino_t node);
+  /// How long names stay valid: not at all when several spellings name one file.
+  double name_timeout() const { return options_.ignore_case ? 0 : kValidSeconds; }
+
+  /// Counts changes of names in the directory (and in others now and then). The kernel sends no
+  /// change and no listing of one directory at the same time.
+  uint64_t directory_changes(uint64_t node) const { return changes_[node % kChangeCounters]; }
+  void count_directory_change(uint64_t node) { ++changes_[node % kChangeCounters]; }
+
+  Result<struct stat> attributes(File& file);
+  /// Answer to a lookup of `file`, which is counted.
+  Result<fuse_entry_param> look_up(const FilePtr& file);
+  /// Takes the lookup back: the kernel did not get the answer.
+  void take_back(const fuse_entry_param& entry) { inodes_.forget(entry.ino, 1); }
+
+ private:
+  static constexpr size_t kChangeCounters = 256;
+
+  ObjectStore& store_;
+  const FilesystemOptions options_;
+  InodeTable inodes_;
+  BufferPool read_buffers_;
+  std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
+};
+
+/// What libfuse hands to every handler.
+struct RequestContext {
+  Filesystem& filesystem;
+};
+inline Filesystem& filesystem_of(fuse_req_t request) {
+  return static_cast<RequestContext*>(fuse_req_userdata(request))->filesystem;
+}
+
+}  // namespace ntfs::frontend

@@ -1,0 +1,50 @@
+#include "fuse/inode_table.h"
+
+namespace ntfs::frontend {
+
+void InodeTable::remember(const FilePtr& file) {
+  const uint64_t node = node_of(file->reference());
+  if (node == kRootNode) return;
+  FilePtr replaced;  // destroyed after the lock is released
+  Shard& shard = shard_of(node);
+  const MutexLock lock(shard.mutex);
+  Entry& entry = shard.entries[node];
+  ++entry.lookups;
+  if (entry.file == file) return;
+  replaced = std::move(entry.file);
+  entry.file = file;
+}
+
+void InodeTable::forget(uint64_t node, uint64_t count) {
+  FilePtr forgotten;  // destroyed after the lock is released
+  Shard& shard = shard_of(node);
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.entries.find(node);
+  if (found == shard.entries.end()) return;
+  Entry& entry = found->second;
+  if (entry.lookups > count) {
+    entry.lookups -= count;
+    return;
+  }
+  forgotten = std::move(entry.file);
+  shard.entries.erase(found);
+}
+
+FilePtr InodeTable::find(uint64_t node) {
+  if (node == kRootNode) return root_;
+  Shard& shard = shard_of(node);
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.entries.find(node);
+  return found == shard.entries.end() ? nullptr : found->second.file;
+}
+
+size_t InodeTable::size() {
+  size_t count = 0;
+  for (Shard& shard : shards_) {
+    const MutexLock lock(shard.mutex);
+    count += shard.entries.size();
+  }
+  return count;
+}
+
+}  // namespace ntfs::frontend

@@ -1,0 +1,74 @@
+#pragma once
+
+// The files that the kernel knows, by node id: how often it looked each one up, so that it can be
+// forgotten.
+//
+// Node id = number of the file record, with the root's (5) and FUSE's root id (1) exchanged, and
+// kMftNode for record 0, because 0 means "none". The sequence number is the generation. When a
+// record is used again, the entry takes the new file and the count goes on: the kernel forgets old
+// and new lookups under the same id.
+//
+// Locks: each shard has its own (rank Frontend); never two at once.
+
+#include <array>
+#include <cstdint>
+#include <unordered_map>
+
+#include "core/base/mutex.h"
+#include "core/store/file.h"
+
+namespace ntfs::frontend {
+
+constexpr uint64_t kMftNode = uint64_t{1} << 48;
+constexpr uint64_t node_of(FileReference reference) {
+  constexpr uint64_t kRootNode = 1;
+  constexpr uint64_t kRootRecord = 5;
+  switch (reference.record()) {
+    case kRootRecord:
+      return kRootNode;
+    case kRootNode:
+      return kRootRecord;
+    case 0:
+      return kMftNode;
+    default:
+      return reference.record();
+  }
+}
+/// st_ino: the record's number, which tools of NTFS show, too.
+constexpr uint64_t shown_number(FileReference reference) {
+  return reference.record() == 0 ? kMftNode : reference.record();
+}
+
+class InodeTable {
+ public:
+  /// `root` is never forgotten.
+  explicit InodeTable(FilePtr root) : root_(std::move(root)) {}
+
+  /// Counts one lookup of `file`.
+  void remember(const FilePtr& file);
+  /// Takes `count` lookups back.
+  void forget(uint64_t node, uint64_t count);
+  /// The file with that node id; null when the kernel may not know it.
+  FilePtr find(uint64_t node);
+  /// Files known, without the root.
+  size_t size();
+
+ private:
+  static constexpr size_t kShards = 16;
+  static constexpr uint64_t kRootNode = 1;
+
+  struct Entry {
+    FilePtr file;
+    uint64_t lookups = 0;
+  };
+  struct Shard {
+    Mutex mutex{LockRank::Frontend};
+    std::unordered_map<uint64_t, Entry> entries GUARDED_BY(mutex);
+  };
+  Shard& shard_of(uint64_t node) { return shards_[node % kShards]; }
+
+  const FilePtr root_;
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace ntfs::frontend

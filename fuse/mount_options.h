@@ -1,0 +1,46 @@
+#pragma once
+
+// The options of `mount`: what users of ntfs-3g, ntfs3 and ntfs write in fstab, and ours. Those
+// that matter do what those drivers' man pages say; those without meaning here are noted; what
+// mount(8) and udisks add is dropped; anything else is an error that names the nearest option.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fuse/shown_attributes.h"
+
+namespace ntfs::frontend {
+
+struct MountOptions {
+  bool read_only = false;
+  bool norecover = false;  ///< show a volume whose log is not clean as it is, read-only
+  bool allow_other = false;
+  bool windows_names = false;
+  bool ignore_case = false;
+  bool show_system_files = false;
+  bool hide_hidden_files = false;
+  bool hide_dot_files = false;
+  bool writeback = true;
+  bool nofail = false;  ///< a SOURCE that is not there is no error
+  uint64_t cache_bytes = uint64_t{256} << 20;
+  uint32_t commit_seconds = 5;
+  uint32_t threads = 0;                   ///< 0: by the number of processors
+  ShownOwnership ownership;               ///< of files that have none of their own
+  std::vector<std::string> kernel_flags;  ///< nosuid, nodev, noexec, sync, noatime: for mount(2)
+  std::vector<std::string> notes;         ///< what the user should know about options given
+};
+
+enum class UnknownOptions { Refuse, Note };
+
+struct ParsedOptions {
+  MountOptions options;
+  std::string error;  ///< "" when all is well; else what is wrong and what to write instead
+};
+
+/// `text`: as behind -o, separated by commas. `defaults`: ownership of the mounting user.
+ParsedOptions parse_mount_options(std::string_view text, const ShownOwnership& defaults,
+                                  UnknownOptions unknown);
+
+}  // namespace ntfs::frontend

@@ -1,0 +1,293 @@
+#include "fuse/namespace_ops.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+
+#include <span>
+#include <string_view>
+
+#include "fuse/filesystem.h"
+#include "fuse/name_encoding.h"
+#include "fuse/reply.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+struct NewFile {
+  fuse_ino_t parent = 0;
+  std::string_view name;
+  mode_t mode = 0;
+  dev_t device = 0;
+  std::string_view symlink_target = {};
+  Creator creator;
+};
+
+struct Made {
+  FilePtr file;
+  fuse_entry_param entry{};
+};
+
+Creator creator_of(fuse_req_t request) {
+  const fuse_ctx* context = fuse_req_ctx(request);
+  return {context->uid, context->gid};
+}
+
+/// Below a directory with the set-group-ID bit, files get its group, and directories the bit, too.
+/// Source: mkdir(2), open(2) "O_CREAT".
+Result<NewFile> with_inherited_group(Filesystem& filesystem, File& parent, NewFile wanted) {
+  const struct stat attributes = TRY(filesystem.attributes(parent));
+  if ((attributes.st_mode & S_ISGID) == 0) return wanted;
+  wanted.creator.gid = attributes.st_gid;
+  if (S_ISDIR(wanted.mode)) wanted.mode |= S_ISGID;
+  return wanted;
+}
+
+/// Under hide_dot_files: the hidden attribute says whether the name begins with a dot.
+Result<> update_hidden(Filesystem& filesystem, File& file, std::string_view name) {
+  if (!filesystem.options().hide_dot_files) return {};
+  constexpr uint32_t kHidden = ondisk::FileAttributes::Hidden;
+  const uint32_t old = TRY(filesystem.store().query_information(file))
+  .file_attributes;
+  BasicInformation information;
+  information.file_attributes = name.starts_with('.') ? old | kHidden : old & ~kHidden;
+  if (*information.file_attributes == old) return {};
+  return filesystem.store().set_basic_information(file, information);
+}
+
+Result<Made> make(Filesystem& filesystem, const NewFile& asked) {
+  const FilePtr parent = TRY(filesystem.file(asked.parent));
+  const NewFile wanted = TRY(with_inherited_group(filesystem, *parent, asked));
+  const std::u16string name = TRY(name_from_kernel(wanted.name));
+  CreateParameters parameters;
+  parameters.kind = kind_of_mode(wanted.mode);
+  parameters.symlink_target = wanted.symlink_target;
+  parameters.linux_metadata =
+      metadata_to_store(wanted.creator, wanted.mode, wanted.device, filesystem.options().ownership);
+  Made made;
+  made.file = TRY(filesystem.store().create(*parent, name, parameters));
+  filesystem.count_directory_change(asked.parent);
+  TRY(update_hidden(filesystem, *made.file, wanted.name));
+  made.entry = TRY(filesystem.look_up(made.file));
+  return made;
+}
+
+void answer_made(fuse_req_t request, const NewFile& wanted) {
+  Reply reply(request);
+  Filesystem& filesystem = filesystem_of(request);
+  const auto made = make(filesystem, wanted);
+  if (!made) return reply.status(made.error());
+  if (!reply.entry(made->entry)) filesystem.take_back(made->entry);
+}
+
+Result<FilePtr> find(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+  const FilePtr directory = TRY(filesystem.file(parent));
+  const std::u16string units = TRY(name_from_kernel(name));
+  return filesystem.store().lookup(*directory, units);
+}
+
+void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  Reply reply(request);
+  Filesystem& filesystem = filesystem_of(request);
+  const auto file = find(filesystem, parent, name);
+  if (!file && file.error() != NtStatus::ObjectNameNotFound) return reply.status(file.error());
+  if (!file) {
+    fuse_entry_param absent{};  // with node id 0: the kernel may remember that there is none
+    absent.entry_timeout = filesystem.name_timeout();
+    reply.entry(absent);
+    return;
+  }
+  const auto entry = filesystem.look_up(*file);
+  if (!entry) return reply.status(entry.error());
+  if (!reply.entry(*entry)) filesystem.take_back(*entry);
+}
+
+void on_forget(fuse_req_t request, fuse_ino_t node, uint64_t count) {
+  Reply reply(request);
+  filesystem_of(request).inodes().forget(node, count);
+  reply.none();
+}
+
+void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
+  Reply reply(request);
+  InodeTable& inodes = filesystem_of(request).inodes();
+  for (const fuse_forget_data& forget : std::span(forgets, count)) {
+    inodes.forget(forget.ino, forget.nlookup);
+  }
+  reply.none();
+}
+
+/// For CREATE of a name that exists, without O_EXCL: the kernel looked it up in another spelling.
+Result<Made> open_existing(Filesystem& filesystem, const NewFile& wanted, int flags) {
+  Made found;
+  found.file = TRY(find(filesystem, wanted.parent, wanted.name));
+  if ((flags & O_TRUNC) != 0) TRY(filesystem.store().set_end_of_file(*found.file, 0));
+  found.entry = TRY(filesystem.look_up(found.file));
+  return found;
+}
+
+Result<Made> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
+  auto made = make(filesystem, wanted);
+  if (!made && made.error() == NtStatus::ObjectNameCollision && (flags & O_EXCL) == 0) {
+    made = open_existing(filesystem, wanted, flags);
+  }
+  if (!made) return made;
+  const auto opened = filesystem.store().open(*made->file);
+  if (!opened) {
+    filesystem.take_back(made->entry);
+    return opened.error();
+  }
+  return made;
+}
+
+void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+               fuse_file_info* info) {
+  Reply reply(request);
+  Filesystem& filesystem = filesystem_of(request);
+  const NewFile wanted{.parent = parent,
+                       .name = name,
+                       .mode = S_IFREG | (mode & ~mode_t{S_IFMT}),
+                       .creator = creator_of(request)};
+  const auto made = create_or_open(filesystem, wanted, info->flags);
+  if (!made) return reply.status(made.error());
+  auto open = std::make_unique<OpenFile>(OpenFile{made->file});
+  info->fh = reinterpret_cast<uint64_t>(open.get());
+  info->keep_cache = 1;
+  if (reply.create(made->entry, *info)) {
+    open.release();  // until RELEASE
+  } else {
+    filesystem.store().close(made->file);
+    filesystem.take_back(made->entry);
+  }
+}
+
+void on_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
+  answer_made(request, {.parent = parent,
+                        .name = name,
+                        .mode = S_IFDIR | (mode & ~mode_t{S_IFMT}),
+                        .creator = creator_of(request)});
+}
+
+void on_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
+  answer_made(request, {.parent = parent,
+                        .name = name,
+                        .mode = mode,
+                        .device = device,
+                        .creator = creator_of(request)});
+}
+
+void on_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  answer_made(request, {.parent = parent,
+                        .name = name,
+                        .mode = S_IFLNK | 0777,
+                        .symlink_target = target,
+                        .creator = creator_of(request)});
+}
+
+Result<fuse_entry_param> link(Filesystem& filesystem, fuse_ino_t node, fuse_ino_t parent,
+                              std::string_view name) {
+  const FilePtr file = TRY(filesystem.file(node));
+  const FilePtr directory = TRY(filesystem.file(parent));
+  const std::u16string units = TRY(name_from_kernel(name));
+  TRY(filesystem.store().link(*file, *directory, units));
+  filesystem.count_directory_change(parent);
+  return filesystem.look_up(file);
+}
+
+void on_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
+  Reply reply(request);
+  Filesystem& filesystem = filesystem_of(request);
+  const auto entry = link(filesystem, node, parent, name);
+  if (!entry) return reply.status(entry.error());
+  if (!reply.entry(*entry)) filesystem.take_back(*entry);
+}
+
+Result<> remove(Filesystem& filesystem, fuse_ino_t parent, std::string_view name,
+                ObjectStore::RemoveKind kind) {
+  const FilePtr directory = TRY(filesystem.file(parent));
+  const std::u16string units = TRY(name_from_kernel(name));
+  TRY(filesystem.store().remove(*directory, units, kind));
+  filesystem.count_directory_change(parent);
+  return {};
+}
+
+void on_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  Reply reply(request);
+  reply.result(remove(filesystem_of(request), parent, name, ObjectStore::RemoveKind::File));
+}
+
+void on_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  Reply reply(request);
+  reply.result(remove(filesystem_of(request), parent, name, ObjectStore::RemoveKind::Directory));
+}
+
+/// A name in a directory, as RENAME gives two of.
+struct Place {
+  fuse_ino_t parent;
+  std::string_view name;
+};
+
+Result<> update_hidden_at(Filesystem& filesystem, const Place& place) {
+  if (!filesystem.options().hide_dot_files) return {};
+  const FilePtr file = TRY(find(filesystem, place.parent, place.name));
+  return update_hidden(filesystem, *file, place.name);
+}
+
+Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsigned flags) {
+  using Mode = ObjectStore::RenameMode;
+  Mode mode = Mode::Replace;
+  if (flags == RENAME_NOREPLACE) {
+    mode = Mode::NoReplace;
+  } else if (flags == RENAME_EXCHANGE) {
+    mode = Mode::Exchange;
+  } else if (flags != 0) {
+    return NtStatus::InvalidParameter;  // RENAME_WHITEOUT, and what never goes together
+  }
+  const FilePtr from_directory = TRY(filesystem.file(from.parent));
+  const FilePtr to_directory = TRY(filesystem.file(to.parent));
+  const std::u16string from_name = TRY(name_from_kernel(from.name));
+  const std::u16string to_name = TRY(name_from_kernel(to.name));
+  TRY(filesystem.store().rename(*from_directory, from_name, *to_directory, to_name, mode));
+  filesystem.count_directory_change(from.parent);
+  filesystem.count_directory_change(to.parent);
+  TRY(update_hidden_at(filesystem, to));
+  if (mode == Mode::Exchange) TRY(update_hidden_at(filesystem, from));
+  return {};
+}
+
+void on_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned flags) {
+  Reply reply(request);
+  reply.result(rename(filesystem_of(request), {parent, name}, {new_parent, new_name}, flags));
+}
+
+Result<std::string> read_link(Filesystem& filesystem, fuse_ino_t node) {
+  const FilePtr file = TRY(filesystem.file(node));
+  return filesystem.store().read_link(*file);
+}
+
+void on_readlink(fuse_req_t request, fuse_ino_t node) {
+  Reply reply(request);
+  const auto target = read_link(filesystem_of(request), node);
+  if (!target) return reply.status(target.error());
+  reply.readlink(*target);
+}
+
+}  // namespace
+
+void add_namespace_operations(fuse_lowlevel_ops& operations) {
+  operations.lookup = on_lookup;
+  operations.forget = on_forget;
+  operations.forget_multi = on_forget_multi;
+  operations.create = on_create;
+  operations.mkdir = on_mkdir;
+  operations.mknod = on_mknod;
+  operations.symlink = on_symlink;
+  operations.link = on_link;
+  operations.unlink = on_unlink;
+  operations.rmdir = on_rmdir;
+  operations.rename = on_rename;
+  operations.readlink = on_readlink;
+}
+
+}  // namespace ntfs::frontend

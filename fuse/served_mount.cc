@@ -1,0 +1,256 @@
+#include "fuse/served_mount.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "core/base/trace.h"
+#include "core/io/mount_table.h"
+#include "core/io/uring_device.h"
+#include "fuse/end_notice.h"
+#include "fuse/mount_point.h"
+#include "fuse/session.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+// The kernel's own 128 KiB leave the device idle between two requests.
+constexpr uint64_t kReadAheadBytes = uint64_t{4} << 20;
+
+/// Signals that ask for the end, as something to poll. Blocked in all threads made later.
+class EndSignals {
+ public:
+  EndSignals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    fd_ = signalfd(-1, &set, SFD_CLOEXEC);
+  }
+  ~EndSignals() {
+    if (fd_ >= 0) close(fd_);
+  }
+  EndSignals(const EndSignals&) = delete;
+  EndSignals& operator=(const EndSignals&) = delete;
+
+  int fd() const { return fd_; }
+  void consume() const {
+    signalfd_siginfo information{};
+    if (read(fd_, &information, sizeof(information)) < 0) {
+      log_line(LogLevel::Warning, "a signal could not be read");
+    }
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+class ServedMount {
+ public:
+  ServedMount(const MountRequest& request, ReadyNotice& notice)
+      : request_(request), notice_(notice) {}
+
+  int run() {
+    const int opened = open();
+    if (opened != kMountSucceeded) return opened;
+    const int served = serve();
+    const bool is_clean = close_store();
+    end_.tell(problem_);
+    return is_clean ? served : kMountSystemError;
+  }
+
+ private:
+  uint32_t threads() const {
+    return request_.options.threads != 0 ? request_.options.threads : default_threads();
+  }
+
+  SessionOptions session_options() const {
+    SessionOptions options;
+    options.source = request_.source;
+    options.directory = request_.directory;
+    options.read_only = read_only_;
+    options.allow_other = request_.options.allow_other || geteuid() == 0;
+    options.writeback = request_.options.writeback;
+    options.threads = threads();
+    options.kernel_flags = request_.options.kernel_flags;
+    options.trace_requests = request_.trace_requests;
+    return options;
+  }
+
+  /// Everything that uses the store ends in here.
+  int serve() {
+    Filesystem filesystem(*store_, *device_, filesystem_options());
+    Session session(filesystem, *device_, session_options());
+    if (!session.start()) {
+      log_line(LogLevel::Error, fmt::format("{}: cannot be mounted on {} (see above)",
+                                            request_.source, request_.directory));
+      return kMountFailed;
+    }
+    announce();
+    wait_for_end(session);
+    session.stop();
+    return kMountSucceeded;
+  }
+
+  FilesystemOptions filesystem_options() const {
+    FilesystemOptions options;
+    options.ownership = request_.options.ownership;
+    options.writeback = request_.options.writeback;
+    options.ignore_case = request_.options.ignore_case;
+    options.hide_hidden_files = request_.options.hide_hidden_files;
+    options.hide_dot_files = request_.options.hide_dot_files;
+    return options;
+  }
+
+  int open() {
+    read_only_ = request_.options.read_only;
+    if (!ensure_not_mounted(request_.source)) return kMountFailed;  // logged
+    if (const int code = open_device(); code != kMountSucceeded) return code;
+    auto status = mount_store();
+    if (!status && !read_only_ && may_read(status.error())) {
+      log_line(LogLevel::Warning,
+               fmt::format("{}: {}. Mounted read-only.", request_.source, why_not_));
+      read_only_ = true;
+      if (const int code = open_device(); code != kMountSucceeded) return code;
+      status = mount_store();
+    }
+    if (status) return kMountSucceeded;
+    const std::string why = !why_not_.empty() ? why_not_
+                            : status.error() == NtStatus::UnrecognizedVolume
+                                ? "it is not an NTFS volume"
+                                : std::string(name_of(status.error()));
+    log_line(LogLevel::Error, fmt::format("{}: cannot be mounted: {}", request_.source, why));
+    return kMountFailed;
+  }
+
+  /// Refusals that concern writing alone.
+  bool may_read(NtStatus status) const {
+    return !why_not_.empty() &&
+           (status == NtStatus::SharingViolation || status == NtStatus::DiskCorruptError ||
+            status == NtStatus::NotSupported);
+  }
+
+  int open_device() {
+    device_.reset();
+    UringDevice::Options options;
+    // Beside what the store needs: a request and an answer for each thread.
+    options.arena_bytes += threads() * (2 * Filesystem::kMaxTransferBytes + (size_t{64} << 10));
+    const auto access = read_only_ ? UringDevice::Access::ReadOnly : UringDevice::Access::ReadWrite;
+    auto device = UringDevice::open(request_.source, access, options);
+    if (!device && device.error() == NtStatus::MediaWriteProtected && !read_only_) {
+      log_line(LogLevel::Warning,
+               fmt::format("{}: is write-protected. Mounted read-only.", request_.source));
+      read_only_ = true;
+      return open_device_read_only(options);
+    }
+    if (!device) return kMountFailed;  // logged
+    device_ = std::move(*device);
+    return kMountSucceeded;
+  }
+
+  int open_device_read_only(const UringDevice::Options& options) {
+    auto device = UringDevice::open(request_.source, UringDevice::Access::ReadOnly, options);
+    if (!device) return kMountFailed;  // logged
+    device_ = std::move(*device);
+    return kMountSucceeded;
+  }
+
+  Result<> mount_store() {
+    using Access = VolumeOptions::Access;
+    ObjectStoreOptions options;
+    options.volume.access = !read_only_                  ? Access::ReadWrite
+                            : request_.options.norecover ? Access::AsItIs
+                                                         : Access::ReadOnly;
+    options.volume.cache_bytes = request_.options.cache_bytes;
+    options.volume.commit_interval = std::chrono::seconds(request_.options.commit_seconds);
+    options.windows_names = request_.options.windows_names;
+    options.ignore_case = request_.options.ignore_case;
+    options.show_system_files = request_.options.show_system_files;
+    why_not_.clear();
+    store_ = TRY(ObjectStore::mount(*device_, options, why_not_));
+    return {};
+  }
+
+  /// The mount is usable: says so, and makes it known.
+  void announce() {
+    for (const std::string& note : request_.options.notes) log_line(LogLevel::Note, note);
+    if (const auto entry = find_mount(request_.directory)) {
+      set_read_ahead(*entry, kReadAheadBytes);
+      end_.listen(entry->device);
+    }
+    notice_.ready();
+  }
+
+  void wait_for_end(Session& session) {
+    for (;;) {
+      std::array<pollfd, 3> events = {pollfd{session.end_event(), POLLIN, 0},
+                                      pollfd{signals_.fd(), POLLIN, 0},
+                                      pollfd{end_.fd(), POLLIN, 0}};
+      if (poll(events.data(), events.size(), -1) < 0) continue;  // interrupted
+      if (events[2].revents != 0) end_.admit();
+      if (events[0].revents != 0) return;
+      if (events[1].revents == 0) continue;
+      signals_.consume();
+      end_by_signal();
+      return;
+    }
+  }
+
+  /// The threads still answer, so that the kernel can hand over what it holds back.
+  void end_by_signal() {
+    const UnmountResult unmounted = unmount_directory(request_.directory);
+    if (unmounted.done) return;
+    log_line(LogLevel::Warning,
+             fmt::format("{}: ended by a signal while in use; files open on it become unusable",
+                         request_.directory));
+    const int fd = ::open(request_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (syncfs(fd) != 0) log_line(LogLevel::Error, "what the kernel holds back may be lost");
+    close(fd);
+  }
+
+  bool close_store() {
+    const auto closed = store_->dismount();
+    store_.reset();
+    if (!closed) {
+      problem_ = fmt::format(
+          "{}: the last changes could not be written ({}); what fsync answered "
+          "for is safe. Run ntfs-wal check on it",
+          request_.source, name_of(closed.error()));
+      log_line(LogLevel::Error, problem_);
+    }
+    device_.reset();
+    return closed.has_value();
+  }
+
+  const MountRequest& request_;
+  ReadyNotice& notice_;
+  EndSignals signals_;
+  bool read_only_ = false;
+  std::string why_not_;
+  std::string problem_;
+  EndNotice end_;
+  std::unique_ptr<UringDevice> device_;
+  std::unique_ptr<ObjectStore> store_;
+};
+
+}  // namespace
+
+int serve_mount(const MountRequest& request, ReadyNotice notice) {
+  // The kernel must not wait for us to write back before it gives us memory. Without the right to
+  // ask for it, nothing changes.
+  prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+  ServedMount mount(request, notice);
+  const int code = mount.run();
+  notice.failed(code);  // no effect once it was ready
+  return code;
+}
+
+}  // namespace ntfs::frontend

@@ -1,0 +1,88 @@
+#pragma once
+
+// One FUSE mount: the connection to the kernel and the threads that answer it.
+//
+// Each thread reads requests into memory of its own, laid out so that the data of a WRITE starts
+// at a multiple of 4096: with the device's memory it goes to the disk without a copy.
+//
+// Threads: start() and all that follows are for one thread, the one that made the session.
+// Source: libfuse's fuse_lowlevel.h; fuse(4).
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/io/block_device.h"
+#include "fuse/filesystem.h"
+#include "fuse/fuse_api.h"
+#include "fuse/mount_options.h"
+
+namespace ntfs::frontend {
+
+struct SessionOptions {
+  std::string source;     ///< as the mount table shows it
+  std::string directory;  ///< absolute
+  bool read_only = false;
+  bool allow_other = false;
+  bool writeback = true;
+  uint32_t threads = 4;
+  std::vector<std::string> kernel_flags;
+  bool trace_requests = false;  ///< print every request (libfuse's debug output)
+};
+
+/// The threads that a mount should have where the user did not say.
+uint32_t default_threads();
+
+class Session {
+ public:
+  /// All must outlive the session.
+  Session(Filesystem& filesystem, BlockDevice& device, const SessionOptions& options)
+      : device_(device), options_(options), context_{{filesystem}, *this} {}
+  /// Ends the threads and the mount, if they still are.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Mounts and starts the threads; returns when the kernel has asked for its first answer.
+  /// On failure libfuse has printed why.
+  Result<> start();
+
+  /// Readable once a thread has ended, because the mount is gone.
+  int end_event() const { return end_event_; }
+  /// Makes the threads end although the mount may still be there, and waits for them.
+  void stop();
+
+ private:
+  static constexpr size_t kPayloadOffset = 80;  ///< fuse_in_header and fuse_write_in
+  static constexpr size_t kAlignment = AlignedBuffer::kAlignment;
+  /// libfuse reads up to 1 MiB and one page into it.
+  static constexpr size_t kRequestBytes = Filesystem::kMaxTransferBytes + 2 * kAlignment;
+
+  struct Context : RequestContext {
+    Session& session;
+  };
+
+  static void on_init(void* user_data, fuse_conn_info* connection);
+  void initialize(fuse_conn_info& connection);
+  Result<> mount();
+  void work();
+  void wait_until_initialized() EXCLUDES(mutex_);
+
+  BlockDevice& device_;
+  const SessionOptions options_;
+  Context context_;
+  fuse_session* session_ = nullptr;
+  bool mounted_ = false;
+  int end_event_ = -1;
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint32_t> running_{0};
+  Mutex mutex_{LockRank::Frontend};
+  ConditionVariable changed_;
+  bool initialized_ GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace ntfs::frontend
