@@ -179,6 +179,8 @@ void Mft::transaction_ended(const Transaction&, bool committed) {
   if (!committed) {
     hint_ = ondisk::kFirstUserRecord;
     if (changed_) {
+      // Records beyond the old end lie elsewhere when $MFT grows again.
+      volume_.pages().forget(*records_, total_before_);
       const auto reloaded = reload();
       if (!reloaded) volume_.journal().fail(reloaded.error(), "reading $MFT again");
     }
@@ -267,6 +269,7 @@ Result<> Mft::grow_bitmap(Transaction& transaction, uint64_t records) {
 }
 
 Result<> Mft::grow(Transaction& transaction) {
+  if (!changed_) total_before_ = total_;
   changed_ = true;
   growing_ = true;
   const uint64_t record_size = records_->page_bytes;

@@ -62,7 +62,8 @@ class Mft final : public Participant {
   uint64_t total_ = 0;  // records that are formatted: valid data length of $MFT
   uint64_t hint_;       // no reusable record below
   bool growing_ = false;
-  bool changed_ = false;  // the running transaction grew $MFT
+  bool changed_ = false;       // the running transaction grew $MFT,
+  uint64_t total_before_ = 0;  // which had so many records before
   struct Freed {
     uint64_t number;
     uint64_t interval;

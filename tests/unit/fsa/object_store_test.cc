@@ -1,0 +1,296 @@
+// The names part of the object store over a volume in memory: after each step the checker judges.
+
+#include "core/fsa/object_store.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "core/check/check.h"
+#include "core/store/format.h"
+#include "tests/support/memory_device.h"
+
+namespace ntfs {
+namespace {
+
+using testing::MemoryDevice;
+
+std::u16string numbered(const char* prefix, int number) {
+  const std::string text = prefix + std::to_string(number);
+  return {text.begin(), text.end()};
+}
+
+class ObjectStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override { make_volume(64 << 20, 4096); }
+
+  void make_volume(uint64_t bytes, uint32_t cluster_size) {
+    device_ = std::make_unique<MemoryDevice>(bytes);
+    FormatOptions options;
+    options.cluster_size = cluster_size;
+    options.content = DeviceContent::Zeroed;
+    ASSERT_TRUE(format_volume(*device_, options));
+    mount();
+  }
+
+  void mount() {
+    ObjectStoreOptions options;
+    options.volume.commit_interval = std::chrono::hours(1);
+    std::string why_not;
+    auto store = ObjectStore::mount(*device_, options, why_not);
+    ASSERT_TRUE(store) << name_of(store.error()) << " " << why_not;
+    store_ = std::move(*store);
+  }
+
+  void remount() {
+    ASSERT_TRUE(store_->dismount());
+    store_.reset();
+    expect_clean(false);
+    mount();
+  }
+
+  void expect_clean(bool live) {
+    if (live) {
+      ASSERT_TRUE(store_->flush());
+      ASSERT_TRUE(store_->volume().journal().checkpoint());
+    }
+    CheckOptions options;
+    options.live = live;
+    const auto report = check_volume(*device_, options);
+    ASSERT_TRUE(report);
+    for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
+  }
+
+  FilePtr create(const FilePtr& directory, std::u16string_view name,
+                 FileKind kind = FileKind::File) {
+    CreateParameters parameters;
+    parameters.kind = kind;
+    auto file = store_->create(*directory, name, parameters);
+    EXPECT_TRUE(file) << name_of(file.error());
+    return file ? *file : nullptr;
+  }
+
+  std::unique_ptr<MemoryDevice> device_;
+  std::unique_ptr<ObjectStore> store_;
+};
+
+TEST_F(ObjectStoreTest, MountsAndDismountsANewVolume) {
+  expect_clean(true);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, CreatesLooksUpAndRemovesAFile) {
+  const FilePtr root = store_->root();
+  const FilePtr file = create(root, u"hello");
+  ASSERT_NE(file, nullptr);
+  expect_clean(true);
+  const auto found = store_->lookup(*root, u"hello");
+  ASSERT_TRUE(found);
+  EXPECT_EQ((*found)->reference(), file->reference());
+  EXPECT_EQ(store_->lookup(*root, u"HELLO").error(), NtStatus::ObjectNameNotFound);
+  CreateParameters parameters;
+  EXPECT_EQ(store_->create(*root, u"hello", parameters).error(), NtStatus::ObjectNameCollision);
+  ASSERT_TRUE(store_->remove(*root, u"hello", ObjectStore::RemoveKind::File));
+  EXPECT_EQ(store_->lookup(*root, u"hello").error(), NtStatus::ObjectNameNotFound);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, KeepsThousandsOfNamesInADirectory) {
+  const FilePtr directory = create(store_->root(), u"many", FileKind::Directory);
+  for (int i = 0; i < 5000; ++i) ASSERT_NE(create(directory, numbered("file", i)), nullptr);
+  expect_clean(true);
+  for (int i = 0; i < 5000; i += 2) {
+    ASSERT_TRUE(store_->remove(*directory, numbered("file", i), ObjectStore::RemoveKind::File));
+  }
+  remount();
+  const auto again = store_->lookup(*store_->root(), u"many");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(store_->query_directory(**again)->size(), 2500u);
+  for (int i = 1; i < 5000; i += 2) {
+    ASSERT_TRUE(store_->remove(**again, numbered("file", i), ObjectStore::RemoveKind::File));
+  }
+  ASSERT_TRUE(store_->remove(*store_->root(), u"many", ObjectStore::RemoveKind::Directory));
+  remount();
+}
+
+TEST_F(ObjectStoreTest, AnUnlinkedOpenFileLivesUntilItsLastClose) {
+  const FilePtr root = store_->root();
+  const FilePtr file = create(root, u"open");
+  ASSERT_TRUE(store_->open(*file));
+  ASSERT_TRUE(store_->remove(*root, u"open", ObjectStore::RemoveKind::File));
+  const auto information = store_->query_information(*file);
+  ASSERT_TRUE(information);
+  EXPECT_EQ(information->link_count, 0u);
+  expect_clean(true);
+  store_->close(file);
+  EXPECT_EQ(store_->query_information(*file).error(), NtStatus::ObjectNameNotFound);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, AFileThatACrashLeftUnlinkedIsFreedAtTheNextMount) {
+  const FilePtr root = store_->root();
+  const FilePtr file = create(root, u"open");
+  ASSERT_TRUE(store_->open(*file));
+  ASSERT_TRUE(store_->remove(*root, u"open", ObjectStore::RemoveKind::File));
+  remount();  // without close(): the entry in $Deleted is on disk
+  EXPECT_EQ(store_->query_information(*store_->file(file->reference())).error(),
+            NtStatus::ObjectNameNotFound);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, RenamesReplacesAndExchanges) {
+  const FilePtr root = store_->root();
+  const FilePtr a = create(root, u"a");
+  const FilePtr b = create(root, u"b");
+  const FilePtr d = create(root, u"d", FileKind::Directory);
+  using Mode = ObjectStore::RenameMode;
+  EXPECT_EQ(store_->rename(*root, u"a", *root, u"b", Mode::NoReplace).error(),
+            NtStatus::ObjectNameCollision);
+  ASSERT_TRUE(store_->rename(*root, u"a", *root, u"b", Mode::Replace));
+  EXPECT_EQ((*store_->lookup(*root, u"b"))->reference(), a->reference());
+  expect_clean(true);
+  ASSERT_TRUE(store_->rename(*root, u"b", *d, u"inside", Mode::Replace));
+  EXPECT_EQ(store_->rename(*root, u"d", *d, u"loop", Mode::Replace).error(),
+            NtStatus::InvalidParameter);
+  const FilePtr e = create(root, u"e", FileKind::Directory);
+  EXPECT_EQ(store_->rename(*root, u"e", *root, u"d", Mode::Replace).error(),
+            NtStatus::DirectoryNotEmpty);
+  ASSERT_TRUE(store_->rename(*d, u"inside", *root, u"e", Mode::Exchange));
+  EXPECT_EQ((*store_->lookup(*d, u"inside"))->reference(), e->reference());
+  EXPECT_EQ((*store_->lookup(*root, u"e"))->reference(), a->reference());
+  remount();
+}
+
+TEST_F(ObjectStoreTest, CountsHardLinks) {
+  const FilePtr root = store_->root();
+  const FilePtr file = create(root, u"one");
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->link(*file, *root, numbered("link", i)));
+  EXPECT_EQ(store_->query_information(*file)->link_count, 101u);
+  expect_clean(true);
+  ASSERT_TRUE(store_->remove(*root, u"one", ObjectStore::RemoveKind::File));
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(store_->remove(*root, numbered("link", i), ObjectStore::RemoveKind::File));
+  }
+  EXPECT_EQ(store_->query_information(*file)->link_count, 50u);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, KeepsSymlinksOfEveryLength) {
+  const FilePtr root = store_->root();
+  for (const size_t length : {1u, 100u, 300u, 313u, 700u, 4095u}) {
+    CreateParameters parameters;
+    parameters.kind = FileKind::Symlink;
+    parameters.symlink_target = std::string(length, 'x');
+    const auto name = numbered("link", static_cast<int>(length));
+    const auto link = store_->create(*root, name, parameters);
+    ASSERT_TRUE(link) << length;
+    EXPECT_EQ(*store_->read_link(**link), parameters.symlink_target);
+    EXPECT_EQ(store_->query_information(**link)->file_size, length);
+  }
+  remount();
+  EXPECT_EQ(store_->read_link(**store_->lookup(*store_->root(), u"link4095"))->size(), 4095u);
+  for (const int length : {1, 4095}) {
+    ASSERT_TRUE(
+        store_->remove(*store_->root(), numbered("link", length), ObjectStore::RemoveKind::File));
+  }
+  remount();
+}
+
+TEST_F(ObjectStoreTest, KeepsOwnerAndMode) {
+  const FilePtr file = create(store_->root(), u"script");
+  BasicInformation information;
+  information.linux_metadata.mode = 0100755;
+  information.linux_metadata.uid = 1000;
+  ASSERT_TRUE(store_->set_basic_information(*file, information));
+  information.linux_metadata = {};
+  information.linux_metadata.mode = 0100700;
+  ASSERT_TRUE(store_->set_basic_information(*file, information));
+  remount();
+  const auto found = store_->lookup(*store_->root(), u"script");
+  const auto read = store_->query_information(**found);
+  EXPECT_EQ(read->linux_metadata.mode, 0100700u);
+  EXPECT_EQ(read->linux_metadata.uid, 1000u);
+  EXPECT_FALSE(read->linux_metadata.gid);
+}
+
+TEST_F(ObjectStoreTest, ForbidsNamesOfWindowsOnlyWhenAsked) {
+  const FilePtr root = store_->root();
+  EXPECT_NE(create(root, u"a:b*c?"), nullptr);
+  EXPECT_NE(create(root, u"CON"), nullptr);
+  EXPECT_NE(create(root, u"trailing. "), nullptr);
+  EXPECT_NE(create(root, std::u16string(255, u'n')), nullptr);
+  CreateParameters parameters;
+  EXPECT_EQ(store_->create(*root, std::u16string(256, u'n'), parameters).error(),
+            NtStatus::NameTooLong);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, AgreesWithAModelOverRandomNames) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::map<std::u16string, FileReference> model;
+  const FilePtr directory = create(store_->root(), u"model", FileKind::Directory);
+  for (int step = 0; step < 8000; ++step) {
+    const auto name = numbered(random() % 2 == 0 ? "Name" : "name", random() % 700);
+    const auto other = numbered("other-and-longer-name-of-a-file", random() % 300);
+    switch (random() % 4) {
+      case 0:
+      case 1: {
+        const auto made = store_->create(*directory, name, {});
+        ASSERT_EQ(made.has_value(), !model.contains(name));
+        if (made) model[name] = (*made)->reference();
+        break;
+      }
+      case 2: {
+        const auto gone = store_->remove(*directory, name, ObjectStore::RemoveKind::File);
+        ASSERT_EQ(gone.has_value(), model.erase(name) == 1);
+        break;
+      }
+      default: {
+        const auto moved =
+            store_->rename(*directory, name, *directory, other, ObjectStore::RenameMode::Replace);
+        ASSERT_EQ(moved.has_value(), model.contains(name));
+        if (moved) {
+          model[other] = model[name];
+          model.erase(name);
+        }
+      }
+    }
+    if (step % 1000 == 999) expect_clean(true);
+  }
+  const auto entries = store_->query_directory(*directory);
+  ASSERT_TRUE(entries);
+  EXPECT_EQ(entries->size(), model.size());
+  for (const auto& entry : *entries) EXPECT_EQ(model[entry.name], entry.reference);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, AFullVolumeRefusesAndStaysWhole) {
+  make_volume(8 << 20, 4096);
+  const FilePtr directory = create(store_->root(), u"full", FileKind::Directory);
+  int made = 0;
+  while (true) {
+    const auto file =
+        store_->create(*directory, numbered("a-name-that-takes-some-room-", made), {});
+    if (!file) {
+      EXPECT_EQ(file.error(), NtStatus::DiskFull);
+      break;
+    }
+    ++made;
+  }
+  EXPECT_GT(made, 1000);
+  expect_clean(true);
+  for (int i = 0; i < made; ++i) {
+    const auto gone = store_->remove(*directory, numbered("a-name-that-takes-some-room-", i),
+                                     ObjectStore::RemoveKind::File);
+    ASSERT_TRUE(gone) << i << " " << name_of(gone.error());
+  }
+  expect_clean(true);
+  EXPECT_NE(create(store_->root(), u"again"), nullptr);
+  remount();
+}
+
+}  // namespace
+}  // namespace ntfs
