@@ -5,6 +5,7 @@
 // logic, so that it can judge what the store writes. It goes on after a finding wherever that can
 // still tell something. Writes nothing; every loop is bounded by the size of the volume.
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ struct Finding {
   std::string message;  ///< the rule that is broken, one sentence
 };
 
+/// How far a check has come, for another thread to look at.
+struct CheckProgress {
+  std::atomic<uint64_t> records{0};        ///< of $MFT, read and checked
+  std::atomic<uint64_t> records_total{0};  ///< 0 until it is known
+};
+
 struct CheckOptions {
   /// Demand that every index entry repeats the times, sizes and attributes of its file. Windows
   /// keeps them lazily (names of hard links, last access), so a good volume may differ.
@@ -32,6 +39,8 @@ struct CheckOptions {
   bool live = false;
   /// Findings that are kept; the rest are counted.
   size_t max_findings = 1000;
+  /// Must outlive the check. Null: nobody looks.
+  CheckProgress* progress = nullptr;
 };
 
 struct CheckReport {

@@ -167,6 +167,8 @@ void MftPass::run() {
   const uint64_t record_size = context_.geometry().file_record_size;
   const uint64_t count = context_.records.count();
   context_.report.records = count;
+  CheckProgress* progress = context_.options.progress;
+  if (progress != nullptr) progress->records_total = count;
   ByteVector chunk;
   for (uint64_t first = 0; first < count;) {
     const uint64_t part = std::min<uint64_t>(count - first, kChunkBytes / record_size);
@@ -176,6 +178,7 @@ void MftPass::run() {
       take(MutableBytes(chunk).subspan(i * record_size, record_size), first + i);
     }
     first += part;
+    if (progress != nullptr) progress->records = first;
   }
   for (const uint64_t number : listed_files_) check_listed_file(number);
   check_extensions();
