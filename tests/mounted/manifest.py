@@ -52,8 +52,8 @@ def unescape(text):
     return raw.decode("utf-8", "surrogateescape")
 
 
-def from_lines(lines):
-    """From the output of tests/support/tree_lister.cc."""
+def from_lines(lines, errors=None):
+    """From the output of tests/support/tree_lister.cc; files that cannot be read go into `errors`, or fail."""
     manifest = {}
     for line in lines:
         fields = line.split("\t")
@@ -61,7 +61,11 @@ def from_lines(lines):
             raise CaseFailure(f"not a line of tree_lister: {line!r}")
         path, kind, size, nlink, mtime, sha256, target = fields
         if kind == "!" or sha256.startswith("!"):
-            raise CaseFailure(f"{unescape(path)}: {kind} {sha256} {unescape(target)}")
+            trouble = f"{unescape(path)}: {kind} {sha256} {unescape(target)}"
+            if errors is None:
+                raise CaseFailure(trouble)
+            errors.append(trouble)
+            continue
         seconds, nanoseconds = mtime.split(".")
         manifest[unescape(path)] = Entry(
             kind, int(size) if kind == "f" else None, int(nlink) if kind != "d" else None,
@@ -70,15 +74,14 @@ def from_lines(lines):
     return manifest
 
 
-def from_directory(directory, hashes=True):
-    options = [] if hashes else ["--no-hash"]
-    listing = run(program("tree_lister"), *options, directory, timeout=600)
-    return from_lines(listing.stdout.split("\n")[:-1])
+def from_directory(directory, errors=None):
+    listing = run(program("tree_lister"), directory, timeout=600)
+    return from_lines(listing.stdout.split("\n")[:-1], errors)
 
 
-def from_ntfs3g(image):
+def from_ntfs3g(image, errors=None):
     with mounted(Ntfs3g(), image, "ro") as directory:
-        return from_directory(directory)
+        return from_directory(directory, errors)
 
 
 def hash_of_libfsntfs(entry):

@@ -150,7 +150,7 @@ class Volume:
                              self.bytes[lcn * self.cluster:(lcn + length) * self.cluster])
         content = b"".join(parts)[:pieces[0].size]
         valid = pieces[0].valid
-        return content[:valid] + bytes(len(content) - valid)
+        return content[:valid] + bytes(max(0, len(content) - valid))
 
     # records ------------------------------------------------------------------------------------
 

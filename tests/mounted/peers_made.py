@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+"""Volumes that others made read the same through ntfs-wal, and what it changes on them, they read.
+
+Made here by mkntfs and ntfs-3g, and by the kernel's ntfs3 in a virtual machine; and the collected
+images: Windows' own volumes, volumes whose log is dirty, damaged volumes (these may be refused; nothing
+may crash, hang or make them worse).
+
+usage: peers_made.py [WORD...]     only cases whose names contain a word
+"""
+import os
+import shutil
+import sys
+
+import datasets
+import manifest
+import volume
+from cases import CaseSkipped, Suite, expect, expect_no_differences
+from peers_agree import check_volume, run_vm
+from volume import GIB, MIB, Ntfs3g, mounted, run
+from volume_check import check_image
+
+NTFS3G_SETS = {
+    "names and links": (datasets.names, datasets.links, datasets.special_files),
+    "shapes": (datasets.shapes, datasets.timestamps),
+    "holes": (datasets.random_order,),
+    "includes": (datasets.copy_of_includes,),
+}
+NTFS3_CHANGES = r"""
+mkdir copied && cp -a /payload/. copied/ || exit 1
+for i in $(seq 300); do echo "content $i" > "entry number $i"; done
+for i in $(seq 1 3 300); do rm "entry number $i"; done
+mkdir deep; p=deep; for i in $(seq 20); do p=$p/level$i; mkdir $p; done; echo bottom > $p/file
+dd if=/dev/zero of=sparse bs=1 count=1 seek=50000000 2> /dev/null
+dd if=/dev/urandom of=random bs=64k count=40 2> /dev/null
+ln random hardlink
+for n in 'a:b' 'q?' 'end.' 'CON' 'readme' 'README'; do echo "$n" > "$n" || exit 2; done
+mv deep moved && truncate -s 100000 random
+"""
+WINDOWS_IMAGES = ("ms_lastaccess", "ms_2m", "vel_charlie", "plaso_vss", "cf_testfs1", "grr")
+DIRTY_IMAGES = ("js_tiny", "rewind/grr.back12.undo10", "rewind/grr.back4.undo4", "rewind/ms_lastaccess.back6.undo5")
+DAMAGED_IMAGES = ("data_size_init_size_bigger_than_alloc_size_DATA_attr", "incompleted_multi_sector_transfer_after",
+                  "ir_missing_in_parent_orphaned_file", "mismatch_index_filename", "orphan_mft_entries",
+                  "root_attribute_missing_in_directory")
+
+
+def make_by_ntfs3g(fillers, image):
+    peer = Ntfs3g()
+    peer.format(image, GIB)
+    with mounted(peer, image) as directory:
+        for filler in fillers:
+            filler(directory)
+
+
+def make_by_ntfs3(image, work):
+    volume.make_sparse(image, 256 * MIB)
+    run("mkntfs", "-q", "-F", "-Q", image)
+    payload, script = os.path.join(work, "payload.tar"), os.path.join(work, "changes.sh")
+    run("tar", "-cf", payload, "-C", "/usr/include", "linux", "asm-generic")
+    with open(script, "w", encoding="ascii") as out:
+        out.write(NTFS3_CHANGES)
+    verdict = run_vm([image], work, "--changes", script, "--payload", payload, "--write", "--skip-readonly")[image]
+    expect(verdict.get("changes", {}).get("exit") == 0, f"the script in the virtual machine: {verdict.get('changes')}")
+    return manifest.from_lines(verdict["changed"]["list"])
+
+
+def read_by_us(driver, image, errors=None):
+    with mounted(driver, image, "ro") as directory:
+        return manifest.from_directory(directory, errors)
+
+
+def comparable(entries):
+    """What both sides show of files that neither stores as plain ones."""
+    return {path: entry for path, entry in entries.items()
+            if entry.type in "fd" and not path.startswith(("System Volume Information", "$RECYCLE.BIN"))}
+
+
+def change(directory):
+    """Some of every kind of change, on whatever is there."""
+    place = os.path.join(directory, "changed by ntfs-wal")
+    os.mkdir(place)
+    datasets.shapes(place)
+    for number in range(500):
+        with open(os.path.join(place, f"file {number}"), "xb") as out:
+            out.write(b"%d" % number * number)
+    for number in range(0, 500, 2):
+        os.unlink(os.path.join(place, f"file {number}"))
+    files = sorted(entry.path for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False))
+    for number, path in enumerate(files[:40]):
+        if number % 4 == 0:
+            os.rename(path, path + " renamed")
+        elif number % 4 == 1:
+            os.unlink(path)
+        elif number % 4 == 2:
+            with open(path, "ab") as out:
+                out.write(b"appended by ntfs-wal" * 500)
+        else:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.link(path, os.path.join(place, f"link {number}"))
+
+
+def change_a_copy(driver, image, copy, strict):
+    """The manifest after changes through us; the peers that read every volume must see the same."""
+    run("cp", "--sparse=always", image, copy)
+    with mounted(driver, copy) as directory:
+        change(directory)
+        expected = manifest.from_directory(directory, [])
+    if strict:
+        check_volume(copy, copies=False)
+    else:
+        run("ntfsfix", "-n", copy)
+        before, after = set(check_image(image, copies=False)), set(check_image(copy, copies=False))
+        expect_no_differences(sorted(after - before), "volume_check, new findings")
+    got = manifest.from_ntfs3g(copy, [])
+    expect_no_differences(manifest.compare(comparable(manifest.adapt(expected, "ntfs-3g")), comparable(got)), "ntfs-3g")
+    return expected
+
+
+def peers_made(suite, driver, work):
+    changed = {}
+    for name, fillers in NTFS3G_SETS.items():
+        if not suite.wants(f"ntfs-3g: {name}"):
+            continue
+        image = os.path.join(work, f"{name}.img".replace(" ", "-"))
+        with suite.case(f"ntfs-3g: {name}: reads the same"):
+            make_by_ntfs3g(fillers, image)
+            reference = manifest.from_ntfs3g(image)
+            expect_no_differences(manifest.compare(manifest.adapt(reference, "ntfs-3g"), read_by_us(driver, image),
+                                                   ignore=("mtime",) if name == "shapes" else ()), "ntfs-wal")
+        with suite.case(f"ntfs-3g: {name}: changed copy"):
+            copy = image + ".changed.img"
+            changed[copy] = change_a_copy(driver, image, copy, strict=True)
+            os.unlink(image)
+    if suite.wants("ntfs3: "):
+        image = os.path.join(work, "ntfs3.img")
+        with suite.case("ntfs3: reads the same"):
+            reference = make_by_ntfs3(image, work)
+            expect_no_differences(manifest.compare(reference, read_by_us(driver, image)), "ntfs-wal")
+        with suite.case("ntfs3: changed copy"):
+            copy = image + ".changed.img"
+            changed[copy] = change_a_copy(driver, image, copy, strict=True)
+    return changed
+
+
+def windows_made(suite, driver, work):
+    changed = {}
+    for name in WINDOWS_IMAGES:
+        if not suite.wants(f"Windows: {name}"):
+            continue
+        image = None
+        with suite.case(f"Windows: {name}: reads the same"):
+            image = volume.unpack_image(name, work)
+            errors, their_errors = [], []
+            mine = comparable(read_by_us(driver, image, errors))
+            theirs = comparable(manifest.from_ntfs3g(image, their_errors))
+            for trouble in errors:
+                print(f"     not read: {trouble}", flush=True)
+            refused = {trouble.split(": ")[0] for trouble in errors + their_errors}
+            theirs = {path: entry for path, entry in theirs.items() if path not in refused}
+            expect_no_differences(manifest.compare(theirs, mine), "ntfs-wal")
+        if image is None:
+            continue
+        with suite.case(f"Windows: {name}: changed copy"):
+            copy = os.path.join(work, f"{name}.changed.img")
+            changed[copy] = change_a_copy(driver, image, copy, strict=False)
+    return changed
+
+
+def dirty_and_damaged(suite, driver, work):
+    """Refusals are fine, with a message; a signal, a hang or a change of the image is not."""
+    for name in DIRTY_IMAGES:
+        if suite.wants(f"dirty: {name}"):
+            with suite.case(f"dirty: {name}: refused with a message"):
+                image = volume.unpack_image(name, work)
+                digest = run("sha256sum", image).stdout
+                refused = run(volume.PROGRAM, "mount", image, work_mount(work), check=False)
+                volume.force_unmount(work_mount(work))
+                expect(refused.returncode > 0, f"not refused, or a crash: exit code {refused.returncode}")
+                expect("clean" in refused.stderr, "no clear message: " + refused.stderr)
+                expect(run("sha256sum", image).stdout == digest, "the refusal changed the image")
+                os.unlink(image)
+    for name in DAMAGED_IMAGES:
+        if suite.wants(f"damaged: {name}"):
+            with suite.case(f"damaged: {name}: no crash"):
+                image = volume.unpack_image("corrupt/" + name, work)
+                damaged(driver, image, work)
+                os.unlink(image)
+
+
+def work_mount(work):
+    path = os.path.join(work, "mount")
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def damaged(driver, image, work):
+    directory = work_mount(work)
+    for options in (("-o", "ro"), ()):
+        tried = run(volume.PROGRAM, "mount", image, directory, *options, check=False, timeout=60)
+        expect(tried.returncode >= 0, f"mount ended by signal {-tried.returncode}")
+        if tried.returncode != 0:
+            expect(tried.stderr, "refused without a message")
+            continue
+        try:
+            troubles = []
+            found = manifest.from_directory(directory, troubles)
+            print(f"     {len(found)} entries read, {len(troubles)} not", flush=True)
+            if not options:
+                try_changes(directory)
+            expect(volume.is_mounted(directory) and os.listdir(directory) is not None, "the daemon is gone")
+            driver.unmount(directory)
+        finally:
+            volume.force_unmount(directory)
+    for command in ("info", "ls", "log"):
+        words = [image, "/"] if command == "ls" else [image]
+        done = run(volume.PROGRAM, command, *words, check=False, timeout=60)
+        expect(0 <= done.returncode < 128, f"{command} crashed: {done.returncode}")
+
+
+def try_changes(directory):
+    for number in range(50):
+        try:
+            with open(os.path.join(directory, f"new {number}"), "xb") as out:
+                out.write(b"n" * 1000 * number)
+            if number % 2:
+                os.unlink(os.path.join(directory, f"new {number}"))
+        except OSError:
+            pass  # a damaged volume may refuse
+
+
+def main():
+    suite = Suite("peers_made")
+    try:
+        driver = volume.subject()
+    except CaseSkipped as reason:
+        suite.skip("all", str(reason))
+        suite.finish()
+    with volume.work_directory("made") as work:
+        changed = peers_made(suite, driver, work)
+        if driver.is_ntfs:
+            changed.update(windows_made(suite, driver, work))
+        if driver.name == "ntfs-wal":
+            dirty_and_damaged(suite, driver, work)
+        verdicts = {}
+        if changed and shutil.which("qemu-system-x86_64"):
+            with suite.case("ntfs3 judges what was changed: virtual machine"):
+                verdicts = run_vm(list(changed), work)
+        for image, verdict in verdicts.items():
+            with suite.case(f"ntfs3 reads {os.path.basename(image)}"):
+                judged = dict(verdict, kernel_log=[])
+                got = {step: comparable(manifest.from_ntfs3(judged, step)) for step in ("ro", "rw")}
+                wanted = comparable(changed[image])
+                for step, entries in got.items():
+                    special = {path for path, entry in changed[image].items() if entry.type not in "fd"}
+                    entries = {path: entry for path, entry in entries.items() if path not in special}
+                    expect_no_differences(manifest.compare(wanted, entries, ignore=("mtime",)), f"ntfs3 {step}")
+    suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,434 @@
+#!/usr/bin/python3
+"""What programs on Linux rely on, through the kernel.
+
+usage: posix.py [WORD...]     only cases whose names contain a word
+"""
+import ctypes
+import errno
+import mmap
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import manifest
+import volume
+from cases import CaseSkipped, Suite, expect, expect_equal, expect_no_differences
+from peers_agree import check_volume
+from volume import MIB, PROGRAM, mounted, run
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, RENAME_NOREPLACE, RENAME_EXCHANGE = -100, 1, 2
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def expect_error(code, action, *arguments):
+    """The call must fail with this errno (or one of them)."""
+    codes = code if isinstance(code, tuple) else (code,)
+    try:
+        action(*arguments)
+    except OSError as error:
+        expect(error.errno in codes, f"{action.__name__}{arguments}: {error}, expected "
+               f"{' or '.join(errno.errorcode[c] for c in codes)}")
+    else:
+        expect(False, f"{action.__name__}{arguments} succeeded, expected {errno.errorcode[codes[0]]}")
+
+
+def write(path, content=b"content", mode="xb"):
+    with open(path, mode, buffering=0) as out:
+        out.write(content)
+
+
+def read(path):
+    with open(path, "rb") as source:
+        return source.read()
+
+
+def rename2(source, target, flags):
+    if LIBC.renameat2(AT_FDCWD, source.encode(), AT_FDCWD, target.encode(), flags) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def fallocate(handle, mode, offset, length):
+    if LIBC.fallocate(handle, mode, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@case
+def rename_without_replacing(place):
+    write(f"{place}/a", b"a")
+    write(f"{place}/b", b"b")
+    expect_error(errno.EEXIST, rename2, f"{place}/a", f"{place}/b", RENAME_NOREPLACE)
+    rename2(f"{place}/a", f"{place}/c", RENAME_NOREPLACE)
+    expect_equal(sorted(os.listdir(place)), ["b", "c"], "names")
+
+
+@case
+def rename_exchanges(place):
+    write(f"{place}/file", b"file")
+    os.makedirs(f"{place}/directory/child")
+    rename2(f"{place}/file", f"{place}/directory", RENAME_EXCHANGE)
+    expect_equal(read(f"{place}/directory"), b"file", "the file under the directory's name")
+    expect(os.path.isdir(f"{place}/file/child"), "the directory is not under the file's name")
+    os.mkdir(f"{place}/other")
+    write(f"{place}/other/x", b"x")
+    rename2(f"{place}/other/x", f"{place}/directory", RENAME_EXCHANGE)
+    expect_equal((read(f"{place}/other/x"), read(f"{place}/directory")), (b"file", b"x"), "across directories")
+    expect_error(errno.ENOENT, rename2, f"{place}/directory", f"{place}/absent", RENAME_EXCHANGE)
+
+
+@case
+def rename_replaces(place):
+    write(f"{place}/new", b"new")
+    write(f"{place}/old", b"old")
+    with open(f"{place}/old", "rb") as opened:
+        os.rename(f"{place}/new", f"{place}/old")
+        expect_equal((read(f"{place}/old"), opened.read()), (b"new", b"old"), "new name, old file")
+    os.makedirs(f"{place}/full/child")
+    os.makedirs(f"{place}/empty")
+    expect_error((errno.ENOTEMPTY, errno.EEXIST), os.rename, f"{place}/empty", f"{place}/full")
+    os.rename(f"{place}/full", f"{place}/empty")
+    expect(os.path.isdir(f"{place}/empty/child"), "a directory replaces an empty one")
+    expect_error(errno.EISDIR, os.rename, f"{place}/old", f"{place}/empty")
+    expect_error(errno.ENOTDIR, os.rename, f"{place}/empty", f"{place}/old")
+    expect_error(errno.EINVAL, os.rename, f"{place}/empty", f"{place}/empty/child/inside")
+    os.link(f"{place}/old", f"{place}/twin")
+    os.rename(f"{place}/old", f"{place}/twin")
+    expect_equal(sorted(os.listdir(place)), ["empty", "old", "twin"], "renaming one link to the other")
+
+
+@case
+def rename_changes_case(place):
+    write(f"{place}/readme")
+    os.rename(f"{place}/readme", f"{place}/README")
+    expect_equal(os.listdir(place), ["README"], "names")
+    write(f"{place}/readme", b"other")
+    expect_equal(sorted(os.listdir(place)), ["README", "readme"], "names that differ in case alone")
+    os.unlink(f"{place}/readme")
+    expect_equal(read(f"{place}/README"), b"content", "the other one")
+
+
+@case
+def unlinked_files_live_until_close(place):
+    before = os.statvfs(place).f_bfree
+    with open(f"{place}/gone", "w+b", buffering=0) as opened:
+        opened.write(b"x" * 8 * MIB)
+        os.unlink(f"{place}/gone")
+        expect_equal(os.fstat(opened.fileno()).st_nlink, 0, "link count")
+        opened.write(b"y" * MIB)
+        opened.seek(8 * MIB - 1)
+        expect_equal(opened.read(2), b"xy", "content after unlink")
+        write(f"{place}/gone", b"another")
+        expect_equal(read(f"{place}/gone"), b"another", "a new file of that name")
+        os.fsync(opened.fileno())
+    os.unlink(f"{place}/gone")
+    os.sync()
+    volume.wait_until(lambda: os.statvfs(place).f_bfree >= before - 64, "the space came back")
+
+
+@case
+def open_flags(place):
+    path = f"{place}/file"
+    write(path, b"12345")
+    expect_error(errno.EEXIST, os.open, path, os.O_CREAT | os.O_EXCL)
+    expect_error(errno.ENOENT, os.open, f"{place}/absent", os.O_RDONLY)
+    expect_error(errno.ENOTDIR, os.open, path, os.O_RDONLY | os.O_DIRECTORY)
+    expect_error(errno.EISDIR, os.open, place, os.O_WRONLY)
+    write(path, b"678", "ab")
+    expect_equal(read(path), b"12345678", "O_APPEND")
+    write(path, b"9", "wb")
+    expect_equal(read(path), b"9", "O_TRUNC")
+
+
+@case
+def truncate_fills_with_zeros(place):
+    path = f"{place}/file"
+    write(path, b"abcdef" * 1000)
+    os.truncate(path, 100)
+    os.truncate(path, 10_000)
+    expect_equal(read(path), (b"abcdef" * 20)[:100] + bytes(9900), "content")
+    os.truncate(path, 0)
+    os.truncate(path, 3 * MIB)
+    expect_equal(read(path), bytes(3 * MIB), "all zeros")
+
+
+@case
+def holes_and_data(place):
+    with open(f"{place}/sparse", "w+b", buffering=0) as out:
+        handle = out.fileno()
+        os.pwrite(handle, b"d" * 65536, 64 * MIB)
+        os.fsync(handle)
+        expect_equal(os.fstat(handle).st_size, 64 * MIB + 65536, "size")
+        data = os.lseek(handle, 0, os.SEEK_DATA)
+        expect(data <= 64 * MIB, f"SEEK_DATA gives {data}")
+        expect_equal(os.lseek(handle, 64 * MIB, os.SEEK_HOLE), 64 * MIB + 65536, "SEEK_HOLE at the end")
+        expect_error(errno.ENXIO, os.lseek, handle, 65 * MIB, os.SEEK_DATA)
+        os.truncate(f"{place}/sparse", 1 << 40)
+        expect_equal(os.pread(handle, 10, (1 << 40) - 10), bytes(10), "end of a file of 1 TiB")
+        os.truncate(f"{place}/sparse", 66 * MIB)
+
+
+@case
+def allocate_punch_and_zero(place):
+    with open(f"{place}/file", "w+b", buffering=0) as out:
+        handle = out.fileno()
+        fallocate(handle, 0, 0, 4 * MIB)
+        expect_equal(os.fstat(handle).st_size, 4 * MIB, "size after allocation")
+        expect(os.fstat(handle).st_blocks * 512 >= 4 * MIB, "blocks after allocation")
+        expect_equal(os.pread(handle, 4 * MIB, 0), bytes(4 * MIB), "allocated space reads as zeros")
+        fallocate(handle, KEEP_SIZE, 4 * MIB, MIB)
+        expect_equal(os.fstat(handle).st_size, 4 * MIB, "size after allocation past the end")
+        os.pwrite(handle, b"x" * 4 * MIB, 0)
+        os.fsync(handle)
+        before = os.fstat(handle).st_blocks
+        fallocate(handle, PUNCH_HOLE | KEEP_SIZE, MIB, MIB)
+        os.fsync(handle)
+        expect(os.fstat(handle).st_blocks * 512 <= before * 512 - MIB + 65536, "punching frees the space")
+        expect_equal(os.pread(handle, MIB + 2, MIB - 1), b"x" + bytes(MIB) + b"x", "around the hole")
+        fallocate(handle, ZERO_RANGE | KEEP_SIZE, 3 * MIB, 10)
+        expect_equal(os.pread(handle, 12, 3 * MIB - 1), b"x" + bytes(10) + b"x", "around the zeros")
+        expect_error((errno.ENOSPC, errno.EFBIG), fallocate, handle, 0, 0, 1 << 45)
+
+
+@case
+def copy_ranges(place):
+    content = os.urandom(3 * MIB)
+    write(f"{place}/source", content)
+    with open(f"{place}/source", "rb") as source, open(f"{place}/target", "w+b") as target:
+        done = 0
+        while done < MIB:
+            done += os.copy_file_range(source.fileno(), target.fileno(), MIB - done, MIB + done, done)
+    expect_equal(read(f"{place}/target"), content[MIB:2 * MIB], "the copy")
+
+
+@case
+def mapped_files(place):
+    path = f"{place}/mapped"
+    write(path, bytes(MIB))
+    with open(path, "r+b") as opened, mmap.mmap(opened.fileno(), MIB) as mapping:
+        mapping[123456:123461] = b"hello"
+        mapping.flush()
+        expect_equal(os.pread(opened.fileno(), 5, 123456), b"hello", "read of what was mapped")
+        os.pwrite(opened.fileno(), b"there", 500_000)
+        expect_equal(mapping[500_000:500_005], b"there", "mapping of what was written")
+
+
+@case
+def executables_run(place):
+    shutil.copy("/bin/ls", f"{place}/program")
+    os.chmod(f"{place}/program", 0o755)
+    listed = subprocess.run([f"{place}/program", place], capture_output=True, text=True, timeout=30, check=True)
+    expect_equal(listed.stdout, "program\n", "output")
+
+
+@case
+def links_count(place):
+    write(f"{place}/one")
+    os.link(f"{place}/one", f"{place}/two")
+    expect_equal(os.stat(f"{place}/one").st_nlink, 2, "link count")
+    expect_equal(os.stat(f"{place}/one").st_ino, os.stat(f"{place}/two").st_ino, "inode")
+    write(f"{place}/two", b" grows", "ab")
+    expect_equal(read(f"{place}/one"), b"content grows", "content through the other name")
+    os.unlink(f"{place}/one")
+    expect_equal(os.stat(f"{place}/two").st_nlink, 1, "link count after unlink")
+    os.mkdir(f"{place}/directory")
+    expect_error((errno.EPERM, errno.EISDIR), os.link, f"{place}/directory", f"{place}/three")
+    expect_error(errno.EEXIST, os.link, f"{place}/two", f"{place}/directory")
+
+
+@case
+def symbolic_links(place):
+    write(f"{place}/file")
+    os.symlink("file", f"{place}/link")
+    os.symlink("x" * 4000, f"{place}/long")
+    os.symlink("loop", f"{place}/loop")
+    expect_equal(read(f"{place}/link"), b"content", "content through the link")
+    expect_equal(os.readlink(f"{place}/long"), "x" * 4000, "long target")
+    expect_equal(os.lstat(f"{place}/long").st_size, 4000, "size is the target's length")
+    expect_error(errno.ELOOP, read, f"{place}/loop")
+    expect(stat.S_ISLNK(os.lstat(f"{place}/link").st_mode), "type of the link")
+    expect_error(errno.EINVAL, os.readlink, f"{place}/file")
+
+
+@case
+def directories_refuse(place):
+    os.makedirs(f"{place}/d/child")
+    write(f"{place}/f")
+    expect_error(errno.ENOTEMPTY, os.rmdir, f"{place}/d")
+    expect_error(errno.ENOTDIR, os.rmdir, f"{place}/f")
+    expect_error((errno.EISDIR, errno.EPERM), os.unlink, f"{place}/d")
+    expect_error(errno.EEXIST, os.mkdir, f"{place}/d")
+    expect_error(errno.ENOENT, os.mkdir, f"{place}/x/y")
+    expect_error(errno.ENOTDIR, os.mkdir, f"{place}/f/y")
+
+
+@case
+def names_have_limits(place):
+    expect_error(errno.ENAMETOOLONG, write, f"{place}/{'n' * 256}")
+    write(f"{place}/{'n' * 255}")
+    write(f"{place}/{'é' * 255}")
+    expect_error((errno.EILSEQ, errno.EINVAL, errno.ENOENT), write, os.fsencode(place) + b"/bad \xff\xfe name")
+    for name in ("CON", "a:b", "q?", "end.", "end ", "back\\slash", "\x01"):
+        write(f"{place}/{name}", name.encode())
+        expect_equal(read(f"{place}/{name}"), name.encode(), f"content of {name!r}")
+
+
+@case
+def times_are_kept(place):
+    path = f"{place}/file"
+    write(path)
+    os.utime(path, ns=(1234567890123456700, 1500000000000000100))
+    info = os.stat(path)
+    expect_equal((info.st_atime_ns, info.st_mtime_ns), (1234567890123456700, 1500000000000000100), "times")
+    write(path, b"more", "ab")
+    expect(os.stat(path).st_mtime_ns > 1700000000000000000, "writing sets the modification time")
+    directory_time = os.stat(place).st_mtime_ns
+    write(f"{place}/other")
+    expect(os.stat(place).st_mtime_ns >= directory_time, "creating sets the directory's time")
+    before = os.stat(path).st_ctime_ns
+    os.rename(path, f"{place}/renamed")
+    expect(os.stat(f"{place}/renamed").st_ctime_ns >= before, "change time after a rename")
+
+
+@case
+def syncing_works(place):
+    handle = os.open(f"{place}/synced", os.O_CREAT | os.O_RDWR | os.O_SYNC)
+    os.write(handle, b"synced")
+    os.fsync(handle)
+    os.fdatasync(handle)
+    os.close(handle)
+    directory = os.open(place, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+    run("sync", "-f", place)
+
+
+@case
+def free_space_is_told(place):
+    before = os.statvfs(place)
+    expect(0 < before.f_bfree <= before.f_blocks and before.f_namemax >= 255, f"statvfs: {before}")
+    write(f"{place}/big", b"b" * 10 * MIB)
+    run("sync", "-f", place)
+    used = (before.f_bfree - os.statvfs(place).f_bfree) * before.f_frsize
+    expect(10 * MIB <= used < 11 * MIB, f"10 MiB cost {used} bytes")
+
+
+@case
+def many_entries_removed(place):
+    os.mkdir(f"{place}/many")
+    for number in range(20_000):
+        os.close(os.open(f"{place}/many/{number}", os.O_CREAT | os.O_WRONLY))
+    run("rm", "-rf", f"{place}/many", timeout=120)
+    expect_equal(os.listdir(place), [], "names that are left")
+
+
+@case
+def deep_paths(place):
+    path = place
+    for level in range(100):
+        path += f"/level {level}"
+        os.mkdir(path)
+    write(f"{path}/bottom")
+    run("rm", "-rf", f"{place}/level 0")
+
+
+def run_all(suite, driver, work):
+    """Every case in a directory of its own, all on one volume, which must be perfect afterwards."""
+    image = os.path.join(work, "posix.img")
+    driver.format(image, 512 * MIB)
+    with suite.case("volume stays consistent"):
+        with mounted(driver, image) as directory:
+            for function in CASES:
+                name = function.__name__.replace("_", " ")
+                if suite.wants(name):
+                    with suite.case(name):
+                        place = os.path.join(directory, name)
+                        os.mkdir(place)
+                        function(place)
+            expected = manifest.from_directory(directory)
+        with mounted(driver, image) as directory:
+            expect_no_differences(manifest.compare(expected, manifest.from_directory(directory)), "after a remount")
+        if driver.is_ntfs:
+            check_volume(image)
+
+
+def mount_options(suite, driver, work):
+    image = os.path.join(work, "options.img")
+    driver.format(image, 64 * MIB)
+    with suite.case("read-only mount refuses changes"):
+        with mounted(driver, image) as directory:
+            write(f"{directory}/file")
+        digest = run("sha256sum", image).stdout
+        with mounted(driver, image, "ro") as directory:
+            expect_equal(read(f"{directory}/file"), b"content", "content")
+            expect_error(errno.EROFS, write, f"{directory}/file", b"", "ab")
+            expect_error(errno.EROFS, write, f"{directory}/new")
+            expect_error(errno.EROFS, os.unlink, f"{directory}/file")
+        expect_equal(run("sha256sum", image).stdout, digest, "the image after a read-only mount")
+    with suite.case("windows_names refuses what Windows forbids"):
+        with mounted(driver, image, "windows_names") as directory:
+            for name in ("CON", "con", "aux.txt", "COM1", "a:b", "q?", "a*", "end.", "end ", "a\\b", "\x01", "<", "|"):
+                expect_error((errno.EINVAL, errno.EPERM), write, f"{directory}/{name}")
+            write(f"{directory}/console")
+    with suite.case("nowriteback mount"):
+        if driver.name != "ntfs-wal":
+            raise CaseSkipped(f"not an option of {driver.name}")
+        with mounted(driver, image, "nowriteback") as directory:
+            write(f"{directory}/plain", b"p" * MIB)
+            expect_equal(read(f"{directory}/plain"), b"p" * MIB, "content")
+
+
+def kill_in_a_copy(suite, driver, work):
+    """Until recovery lands, a volume whose log is not clean is refused, with a message that says so."""
+    name = "unclean log is refused with a message"
+    if driver.name != "ntfs-wal":
+        suite.skip(name, f"not about {driver.name}")
+        return
+    with suite.case(name):
+        image, directory = os.path.join(work, "killed.img"), os.path.join(work, "killed")
+        driver.format(image, 256 * MIB)
+        os.mkdir(directory)
+        server = subprocess.Popen([PROGRAM, "mount", "-f", image, directory], stderr=subprocess.DEVNULL)
+        try:
+            volume.wait_until(lambda: volume.is_mounted(directory), "mounted")
+            copy = subprocess.Popen(["cp", "-r", "/usr/include", directory], stderr=subprocess.DEVNULL)
+            volume.wait_until(lambda: len(os.listdir(directory + "/include")) > 20
+                              if os.path.isdir(directory + "/include") else False, "the copy is under way")
+            run("sync", "-f", directory)
+            server.kill()
+            copy.wait(timeout=60)
+        finally:
+            server.kill()
+            server.wait(timeout=60)
+            volume.force_unmount(directory)
+        refused = run(PROGRAM, "mount", image, directory, check=False)
+        volume.force_unmount(directory)
+        expect(refused.returncode != 0, "the mount of an unclean volume was not refused")
+        expect("log" in refused.stderr and "clean" in refused.stderr, "no clear message: " + refused.stderr)
+        expect_equal(run(PROGRAM, "probe", image, check=False).returncode, 15, "probe")
+
+
+def main():
+    suite = Suite("posix")
+    try:
+        driver = volume.subject()
+    except CaseSkipped as reason:
+        suite.skip("all", str(reason))
+        suite.finish()
+    with volume.work_directory("posix") as work:
+        run_all(suite, driver, work)
+        if not suite.wanted:
+            mount_options(suite, driver, work)
+            kill_in_a_copy(suite, driver, work)
+    suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
