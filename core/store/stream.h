@@ -22,13 +22,14 @@
 // write-back.
 
 #include <atomic>
-#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/mutex.h"
 #include "core/io/block_device.h"
 #include "core/store/runlist.h"
+#include "core/store/stream_buffer.h"
 #include "core/store/transaction.h"
 
 namespace ntfs {
@@ -97,12 +98,136 @@ class Stream {
   Result<Runlist> runs() EXCLUDES(mutex_);
 
  private:
+  struct Flight;    // one step of write-back: stream_flight.h
+  struct Prepared;  // units of a large write, copied before the lock is taken
+  /// Everything: what was buffered when it began. Relief: some of it, to make room.
+  enum class Sweep { Everything, Relief };
+  enum class Form { AsFits, Nonresident };
+
+  // stream.cc: state
+  Result<> ensure_loaded() EXCLUDES(mutex_);
+  Result<> ensure_readable() EXCLUDES(mutex_);
+  Result<> ensure_writable() EXCLUDES(mutex_);
+  Result<> load_locked() REQUIRES(mutex_);
+  Result<> check_end(uint64_t offset, uint64_t length) const;
+  uint64_t missing_clusters(uint64_t first_unit, uint64_t count) const REQUIRES_SHARED(mutex_);
+  Result<> promise_units(uint64_t first_unit, uint64_t count) REQUIRES(mutex_);
+  void settle_promises() REQUIRES(mutex_);
+  void drop_units(uint64_t first_unit, uint64_t count) REQUIRES(mutex_);
+  void note_state() REQUIRES(mutex_);
+  Result<> read_resident_value(uint64_t offset, MutableBytes into) const REQUIRES_SHARED(mutex_);
+  bool is_value_on_disk() const REQUIRES_SHARED(mutex_) {
+    return resident_ && disk_file_size_ != 0 && !buffer_.contains(0);
+  }
+  Result<> keep_resident_value() REQUIRES(mutex_);
+
+  // stream_read.cc
+  Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);
+  Result<> read_range(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
+  Result<> read_disk(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
+  void plan_read(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
+                 std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
+
+  // stream_write.cc
+  Result<uint64_t> write_buffered(std::optional<uint64_t> wanted, ByteView from)
+      EXCLUDES(mutex_, change_mutex_);
+  Result<uint64_t> try_buffer(std::optional<uint64_t> wanted, ByteView from,
+                              const Prepared& prepared) EXCLUDES(mutex_);
+  Prepared prepare(uint64_t offset, ByteView from) const;
+  Result<> bring_in(uint64_t unit, uint64_t written_from, uint64_t written_to) REQUIRES(mutex_);
+  Result<> bring_in_edges(uint64_t offset, uint64_t end) REQUIRES(mutex_);
+  void copy_in(uint64_t offset, ByteView from, const Prepared& prepared) REQUIRES(mutex_);
+  Result<> zero_edge(uint64_t from, uint64_t to) REQUIRES(mutex_);
+  Result<> write_unbuffered(uint64_t offset, ByteView from) EXCLUDES(mutex_, change_mutex_);
+  bool is_plain_overwrite(uint64_t offset, uint64_t length) const REQUIRES_SHARED(mutex_);
+  Result<> overwrite(uint64_t offset, ByteView from) REQUIRES_SHARED(mutex_);
+  Result<> relieve() EXCLUDES(mutex_, change_mutex_);
+
+  // stream_write_back.cc
+  Result<> sweep(Sweep kind, Form form) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> sweep_steps(Sweep kind, Form form) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<bool> write_back_resident() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<bool> log_value(ByteView value) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<bool> write_through(uint64_t offset, ByteView from) EXCLUDES(mutex_, change_mutex_);
+  Result<bool> begin_direct(Flight& flight, uint64_t offset, ByteView from) REQUIRES(change_mutex_)
+      EXCLUDES(mutex_);
+  void forget() EXCLUDES(mutex_);
+  bool begin_conversion(Flight& flight) EXCLUDES(mutex_);
+  bool begin_flight(Flight& flight, uint64_t cursor, Sweep kind) REQUIRES(change_mutex_)
+      EXCLUDES(mutex_);
+  void note_disk_state(Flight& flight) const REQUIRES_SHARED(mutex_);
+  void collect(Flight& flight, uint64_t cursor, Sweep kind) REQUIRES(mutex_);
+  void fill_gaps(Flight& flight) const;
+  void add_missing(Flight& flight, uint64_t first_unit, uint64_t count) const
+      REQUIRES_SHARED(mutex_);
+
+  // stream_flight.cc
+  Result<> fly(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> claim(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> promise_extra(Flight& flight);
+  void trim(Flight& flight);
+  void take_off(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Lcn hint_for(Vcn vcn) const REQUIRES_SHARED(mutex_);
+  Result<> send(const Flight& flight);
+  Result<> send_if_many(std::vector<IoRequest>& requests);
+  Result<> add_piece(const Flight& flight, size_t index, std::vector<IoRequest>& requests);
+  Result<> add_zeros(const Runlist& runs, uint64_t from, uint64_t to,
+                     std::vector<IoRequest>& requests);
+  Result<> zero_block_tail(const Runlist& runs, uint64_t from);
+  Result<> log(const Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  void land(Flight& flight) EXCLUDES(mutex_);
+  void abandon(Flight& flight) EXCLUDES(mutex_);
+
+  // stream_truncate.cc
+  Result<bool> grow(uint64_t size) EXCLUDES(mutex_);
+  Result<bool> grow_locked(uint64_t size) REQUIRES(mutex_);
+  Result<> shrink(uint64_t size) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> cut_runs(uint64_t size) REQUIRES(change_mutex_, mutex_);
+  Result<> cut_step(uint64_t size, Vcn end) REQUIRES(change_mutex_, mutex_);
+  Result<> free_from_end(Transaction& transaction, Runlist& runs, Vcn end);
+  void cut_memory(uint64_t size) REQUIRES(mutex_);
+
+  // stream_ranges.cc
+  struct Middle;  // the whole units of a range
+  Middle split_range(uint64_t from, uint64_t to) const REQUIRES_SHARED(mutex_);
+  Result<> fill_holes(uint64_t from, uint64_t to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> ensure_space(Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Vcn plan_filling(Flight& flight, Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> punch_units(const Middle& middle) REQUIRES(change_mutex_, mutex_);
+  Result<Vcn> punch_step(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);
+  Result<> log_punch(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);
+  Result<> zero_on_device(const Middle& middle) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  RangeKind range_at(uint64_t at, uint64_t& stop) const REQUIRES_SHARED(mutex_);
+
   Volume& volume_;
   File& file_;
+  const uint64_t cluster_size_;
+  const uint64_t unit_bytes_;
+  const uint64_t clusters_per_unit_;
   std::atomic<bool> dirty_{false};
+  std::atomic<bool> loaded_{false};
+  std::atomic<uint64_t> buffered_bytes_{0};  // as Volume::add_buffered knows them
+  std::atomic<bool> relieving_{false};       // a writer writes back to make room
   mutable Mutex change_mutex_{LockRank::StreamChange};
   mutable SharedMutex mutex_{LockRank::Stream};
-  // (state: to be completed by the implementation)
+
+  NtStatus cannot_read_ GUARDED_BY(mutex_) = NtStatus::Success;
+  NtStatus cannot_write_ GUARDED_BY(mutex_) = NtStatus::Success;
+  // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
+  bool resident_ GUARDED_BY(mutex_) = true;
+  Runlist runs_ GUARDED_BY(mutex_);
+  uint64_t disk_file_size_ GUARDED_BY(mutex_) = 0;
+  uint64_t disk_valid_ GUARDED_BY(mutex_) = 0;
+  // In memory. Invariant: file_size_ >= disk_file_size_ unless resident; then unit 0 is buffered
+  // whenever the value on disk is neither empty nor what a reader must see.
+  uint64_t file_size_ GUARDED_BY(mutex_) = 0;
+  uint64_t valid_ GUARDED_BY(mutex_) = 0;
+  // Invariant: buffered units are zero from file_size_ on.
+  StreamBuffer buffer_ GUARDED_BY(mutex_);
+  // Clusters promised: those that buffered units lack, in the runs as a flight under way will leave
+  // them.
+  uint64_t promised_ GUARDED_BY(mutex_) = 0;
+  const Runlist* planned_ GUARDED_BY(mutex_) = nullptr;  // of the flight under way
 };
 
 }  // namespace ntfs

@@ -28,7 +28,7 @@ constexpr uint64_t kSequenceJump = 1024;
 
 Volume::Volume(BlockDevice& device, const VolumeOptions& options,
                const ondisk::VolumeGeometry& geometry)
-    : device_(device), options_(options), geometry_(geometry) {}
+    : device_(device), options_(options), geometry_(geometry), buffers_(device) {}
 
 Volume::~Volume() {
   stop_committer_ = true;

@@ -16,6 +16,7 @@
 #include "core/ondisk/attribute_values.h"
 #include "core/ondisk/boot_sector.h"
 #include "core/store/attributes.h"
+#include "core/store/buffer_pool.h"
 #include "core/store/cluster_allocator.h"
 #include "core/store/collation.h"
 #include "core/store/file.h"
@@ -55,6 +56,7 @@ class Volume {
 
   BlockDevice& device() { return device_; }
   const ondisk::VolumeGeometry& geometry() const { return geometry_; }
+  BufferPool& buffers() { return buffers_; }  ///< memory for file data
   PageCache& pages() { return *pages_; }
   Journal& journal() { return *journal_; }
   ClusterAllocator& clusters() { return *clusters_; }
@@ -111,6 +113,7 @@ class Volume {
   BlockDevice& device_;
   const VolumeOptions options_;
   const ondisk::VolumeGeometry geometry_;
+  BufferPool buffers_;
   std::u16string label_;
   ondisk::VolumeInformation information_{};
   std::unique_ptr<PageCache> pages_;

@@ -1,0 +1,214 @@
+#include "core/store/stream.h"
+
+#include <algorithm>
+
+#include "core/store/attributes.h"
+#include "core/store/stream_flight.h"
+#include "core/store/volume.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+
+namespace {
+constexpr uint64_t kMinUnitBytes = 4096;
+/// Largest size that arithmetic here is safe for.
+constexpr uint64_t kMostBytes = uint64_t{1} << 62;
+}  // namespace
+
+uint64_t count_allocated(const Runlist& runs, Vcn vcn, uint64_t count) {
+  const Vcn stop = vcn + ClusterCount(count);
+  uint64_t total = 0;
+  const auto list = runs.runs();
+  for (size_t i = runs.index_of(vcn); i < list.size() && list[i].vcn < stop; ++i) {
+    if (list[i].lcn.is_hole()) continue;
+    total += (std::min(list[i].end(), stop) - std::max(list[i].vcn, vcn)).raw();
+  }
+  return total;
+}
+
+Stream::Stream(Volume& volume, File& file)
+    : volume_(volume),
+      file_(file),
+      cluster_size_(volume.geometry().cluster_size),
+      unit_bytes_(std::max(kMinUnitBytes, cluster_size_)),
+      clusters_per_unit_(unit_bytes_ / cluster_size_),
+      buffer_(volume.buffers(), unit_bytes_) {}
+
+Stream::~Stream() {
+  const ExclusiveLock lock(mutex_);
+  if (promised_ != 0) volume_.clusters().withdraw_promise(ClusterCount(promised_));
+  volume_.remove_buffered(buffered_bytes_.load());
+}
+
+// Loading.
+
+Result<> Stream::ensure_loaded() {
+  if (loaded_.load(std::memory_order_acquire)) return {};
+  const ExclusiveLock lock(mutex_);
+  return load_locked();
+}
+
+Result<> Stream::load_locked() {
+  if (loaded_.load(std::memory_order_relaxed)) return {};
+  const SharedLock metadata(volume_.journal().metadata_lock());
+  Attributes attributes(volume_, file_.reference());
+  const auto found = TRY(attributes.find(AttributeType::Data));
+  const auto view = found.view();
+  const Origin origin{"$DATA", file_.reference().raw(), found.offset};
+  if (view.is_encrypted()) {
+    cannot_read_ = cannot_write_ = NtStatus::AccessDenied;
+  } else if (view.is_compressed()) {
+    // A resident value is never compressed.
+    cannot_write_ = NtStatus::NotSupported;
+    if (!view.is_resident()) cannot_read_ = NtStatus::NotSupported;
+  }
+  Runlist runs;
+  if (!view.is_resident()) {
+    if (view.file_size() > kMostBytes) return corrupt(origin, "file size", view.file_size());
+    if (view.valid_data_length() > view.file_size()) {
+      return corrupt(origin, "valid data length", view.valid_data_length());
+    }
+    runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+    if (runs.end().raw() > kMostBytes / cluster_size_) {
+      return corrupt(origin, "highest vcn", runs.end().raw());
+    }
+  }
+  resident_ = view.is_resident();
+  disk_file_size_ = view.value_length();
+  disk_valid_ = resident_ ? 0 : view.valid_data_length();
+  runs_ = std::move(runs);
+  file_size_ = disk_file_size_;
+  valid_ = resident_ ? disk_file_size_ : disk_valid_;
+  loaded_.store(true, std::memory_order_release);
+  return {};
+}
+
+Result<> Stream::ensure_readable() {
+  TRY(ensure_loaded());
+  const SharedLock lock(mutex_);
+  return cannot_read_ == NtStatus::Success ? Result<>() : cannot_read_;
+}
+
+Result<> Stream::ensure_writable() {
+  if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
+  TRY(ensure_loaded());
+  const SharedLock lock(mutex_);
+  return cannot_write_ == NtStatus::Success ? Result<>() : cannot_write_;
+}
+
+Result<> Stream::check_end(uint64_t offset, uint64_t length) const {
+  const auto end = checked_add(offset, length);
+  return end && *end <= volume_.max_file_size() ? Result<>() : NtStatus::FileTooLarge;
+}
+
+Result<Stream::Sizes> Stream::sizes() {
+  TRY(ensure_loaded());
+  const SharedLock lock(mutex_);
+  Sizes result;
+  result.file_size = file_size_;
+  result.valid_data_length = valid_;
+  if (resident_ && buffer_.empty()) {
+    result.allocated = align_up(file_size_, 8);
+  } else {
+    const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
+    result.allocated = (runs.allocated().raw() + promised_) * cluster_size_;
+  }
+  return result;
+}
+
+Result<Runlist> Stream::runs() {
+  TRY(ensure_loaded());
+  const SharedLock lock(mutex_);
+  return Runlist(runs_);
+}
+
+// Promises and accounts.
+
+/// Clusters that these units lack.
+uint64_t Stream::missing_clusters(uint64_t first_unit, uint64_t count) const {
+  const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
+  const uint64_t clusters = count * clusters_per_unit_;
+  return clusters - count_allocated(runs, Vcn(first_unit * clusters_per_unit_), clusters);
+}
+
+/// Promises what those of the units that are not buffered lack. DiskFull.
+Result<> Stream::promise_units(uint64_t first_unit, uint64_t count) {
+  const uint64_t end = first_unit + count;
+  uint64_t wanted = 0;
+  auto segment = buffer_.from(first_unit);
+  for (uint64_t at = first_unit; at < end;) {
+    const bool is_last = segment == buffer_.segments().end();
+    if (!is_last && segment->first <= at) {
+      at = segment->first + segment->second.count;
+      ++segment;
+      continue;
+    }
+    const uint64_t stop = is_last ? end : std::min(end, segment->first);
+    wanted += missing_clusters(at, stop - at);
+    at = stop;
+  }
+  if (wanted == 0) return {};
+  TRY(volume_.clusters().promise(ClusterCount(wanted)));
+  promised_ += wanted;
+  return {};
+}
+
+/// Withdraws what is promised beyond what the buffered units lack.
+void Stream::settle_promises() {
+  uint64_t needed = 0;
+  for (const auto& [first, segment] : buffer_.segments()) {
+    needed += missing_clusters(first, segment.count);
+  }
+  ASSERT(promised_ >= needed);
+  if (promised_ == needed) return;
+  volume_.clusters().withdraw_promise(ClusterCount(promised_ - needed));
+  promised_ = needed;
+}
+
+void Stream::drop_units(uint64_t first_unit, uint64_t count) {
+  buffer_.erase(first_unit, count);
+  settle_promises();
+}
+
+/// After each change of the buffer or of a size: tells the volume.
+void Stream::note_state() {
+  const uint64_t now = buffer_.count_units() * unit_bytes_;
+  const uint64_t before = buffered_bytes_.exchange(now, std::memory_order_relaxed);
+  if (now > before) volume_.add_buffered(now - before);
+  if (now < before) volume_.remove_buffered(before - now);
+  const bool is_dirty_now = !buffer_.empty() || file_size_ != disk_file_size_;
+  const bool was_dirty = dirty_.exchange(is_dirty_now, std::memory_order_acq_rel);
+  if (is_dirty_now && !was_dirty) volume_.add_dirty(file_);
+}
+
+// The resident value. It is read where it stands until something changes; from then on it is unit 0
+// of the buffer until it has been written back.
+
+/// Fills `into` with the value from `offset` on, and zeros behind it.
+Result<> Stream::read_resident_value(uint64_t offset, MutableBytes into) const {
+  const SharedLock metadata(volume_.journal().metadata_lock());
+  Attributes attributes(volume_, file_.reference());
+  const auto found = TRY(attributes.find(AttributeType::Data));
+  const auto view = found.view();
+  if (!view.is_resident() || view.value().size() != disk_file_size_) {
+    return corrupt({"$DATA", file_.reference().raw(), found.offset}, "length", view.value_length());
+  }
+  const ByteView value = view.value().subspan(std::min<uint64_t>(offset, view.value().size()));
+  const size_t length = std::min(value.size(), into.size());
+  std::copy_n(value.begin(), length, into.begin());
+  std::fill(into.begin() + static_cast<ptrdiff_t>(length), into.end(), std::byte{0});
+  return {};
+}
+
+Result<> Stream::keep_resident_value() {
+  if (!is_value_on_disk()) return {};
+  TRY(promise_units(0, 1));
+  std::byte* memory = buffer_.add(0);
+  const auto read = read_resident_value(0, {memory, unit_bytes_});
+  if (!read) drop_units(0, 1);
+  note_state();
+  return read;
+}
+
+}  // namespace ntfs

@@ -1,0 +1,66 @@
+#pragma once
+
+// One step of a stream's write-back (or of an allocation): units on their way to the device, the
+// clusters they get, and what the transaction behind them will say. For the sources of Stream only.
+
+#include "core/ondisk/attribute_record.h"
+#include "core/store/stream.h"
+
+namespace ntfs {
+
+struct Stream::Flight {
+  /// Units whose memory is contiguous.
+  struct Piece {
+    uint64_t first = 0;
+    uint64_t count = 0;
+    const std::byte* memory = nullptr;
+    ChunkRef chunk;  ///< keeps the memory
+    uint64_t end() const { return first + count; }
+  };
+  /// Neighbouring clusters without an lcn, to be claimed.
+  struct Stretch {
+    Vcn vcn;
+    ClusterCount count;
+    bool is_extra = false;   ///< not of a unit: nobody promised it
+    bool is_zeroed = false;  ///< below the valid data length: zeros go there first
+    Vcn end() const { return vcn + count; }
+  };
+
+  std::vector<Piece> pieces;
+  std::vector<Stretch> stretches;
+  bool needs_extra = false;     ///< an allocation: without its clusters it fails
+  bool is_foreign = false;      ///< the memory is a caller's
+  bool sets_file_size = false;  ///< nothing else is buffered: the file size in memory goes to disk
+  uint64_t end_unit = 0;        ///< one past the last unit
+  uint64_t file_size = 0;       ///< in memory when it began
+  uint64_t file_size_before = 0;  ///< is_foreign: before the caller's write
+  // As on disk before.
+  bool was_resident = false;
+  uint64_t old_file_size = 0;
+  uint64_t old_valid = 0;
+  Vcn old_end;
+  bool had_holes = false;
+
+  // Set by claim().
+  std::vector<ClusterRun> claimed;
+  uint64_t extra = 0;  ///< promised in addition, clusters
+  bool is_trimmed = false;
+  Runlist after;
+  bool changes_runs = false;
+  Vcn first_change;
+  Vcn end_change;
+  ondisk::AttributeSizes sizes;
+
+  ClusterCount wanted() const;
+  /// Joins it to the last one where that is possible. In order of vcn.
+  void add_stretch(const Stretch& stretch);
+  /// Puts stretches that nobody promised in their places among the others.
+  void add_extra(const std::vector<Stretch>& fillings);
+  /// Units from piece `index` on without a gap.
+  uint64_t contiguous_units(size_t index) const;
+};
+
+/// Clusters of [vcn, vcn + count) that are allocated.
+uint64_t count_allocated(const Runlist& runs, Vcn vcn, uint64_t count);
+
+}  // namespace ntfs

@@ -1,0 +1,105 @@
+#include <algorithm>
+
+#include "core/store/stream.h"
+#include "core/store/volume.h"
+
+namespace ntfs {
+
+namespace {
+constexpr size_t kBounceBytes = size_t{1} << 20;
+}  // namespace
+
+Result<size_t> Stream::read(uint64_t offset, size_t length, MutableBytes into) {
+  TRY(ensure_readable());
+  const uint64_t block = volume_.device().logical_block_size();
+  if (offset % block == 0) return read_aligned(offset, length, into);
+  const auto piece = volume_.buffers().take(kBounceBytes);
+  size_t done = 0;
+  while (done < length) {
+    const uint64_t at = offset + done;
+    const auto skip = static_cast<size_t>(at % block);
+    const size_t wanted = std::min(length - done, kBounceBytes - skip);
+    const size_t got = TRY(read_aligned(at - skip, skip + wanted, piece.bytes()));
+    if (got <= skip) break;
+    std::copy_n(piece.bytes().begin() + static_cast<ptrdiff_t>(skip), got - skip,
+                into.begin() + static_cast<ptrdiff_t>(done));
+    done += got - skip;
+    if (got < skip + wanted) break;
+  }
+  return done;
+}
+
+/// `offset` is a multiple of the device's block size.
+Result<size_t> Stream::read_aligned(uint64_t offset, size_t length, MutableBytes into) {
+  const SharedLock lock(mutex_);
+  if (offset >= file_size_ || length == 0) return size_t{0};
+  length = static_cast<size_t>(std::min<uint64_t>(length, file_size_ - offset));
+  if (is_value_on_disk()) {
+    TRY(read_resident_value(offset, into.first(length)));
+  } else {
+    TRY(read_range(offset, offset + length, into.data()));
+  }
+  return length;
+}
+
+/// [from, to) as a reader sees it. What `into` has up to a multiple of 4096 is overwritten, too.
+Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
+  std::vector<IoRequest> requests;
+  std::vector<MutableBytes> zeros;
+  auto segment = buffer_.from(from / unit_bytes_);
+  for (uint64_t at = from; at < to;) {
+    uint64_t stop = to;
+    std::byte* target = into + (at - from);
+    if (segment != buffer_.segments().end()) {
+      const uint64_t start = segment->first * unit_bytes_;
+      if (start <= at) {
+        stop = std::min(to, start + segment->second.count * unit_bytes_);
+        std::copy_n(segment->second.memory + (at - start), stop - at, target);
+        at = stop;
+        ++segment;
+        continue;
+      }
+      stop = std::min(to, start);
+    }
+    plan_read(at, stop, target, requests, zeros);
+    at = stop;
+  }
+  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  // Transfers end with a block, which may reach into what must read as zeros.
+  for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
+  return {};
+}
+
+/// The same without what is buffered.
+Result<> Stream::read_disk(uint64_t from, uint64_t to, std::byte* into) const {
+  std::vector<IoRequest> requests;
+  std::vector<MutableBytes> zeros;
+  plan_read(from, to, into, requests, zeros);
+  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
+  return {};
+}
+
+void Stream::plan_read(uint64_t from, uint64_t to, std::byte* into,
+                       std::vector<IoRequest>& requests, std::vector<MutableBytes>& zeros) const {
+  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t data_end = std::min(to, disk_valid_);
+  const auto runs = runs_.runs();
+  uint64_t at = from;
+  for (size_t i = runs_.index_of(Vcn(from / cluster_size_)); at < data_end && i < runs.size();
+       ++i) {
+    const uint64_t run_start = runs[i].vcn.raw() * cluster_size_;
+    const uint64_t stop = std::min(data_end, runs[i].end().raw() * cluster_size_);
+    std::byte* target = into + (at - from);
+    if (runs[i].lcn.is_hole()) {
+      zeros.emplace_back(target, stop - at);
+    } else {
+      const uint64_t position = runs[i].lcn.raw() * cluster_size_ + (at - run_start);
+      requests.push_back(IoRequest::read(position, {target, align_up(stop - at, block)}));
+    }
+    at = stop;
+  }
+  if (at < to) zeros.emplace_back(into + (at - from), to - at);
+}
+
+}  // namespace ntfs
