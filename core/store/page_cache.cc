@@ -285,15 +285,17 @@ void PageCache::trim() {
   const MutexLock lock(mutex_);
   if (size_bytes_ <= budget_bytes_) return;
   // Second chance: a page in use since the last pass stays for one more.
-  std::erase_if(pages_, [&](const auto& entry) {
-    MetadataPage& page = *entry.second;
-    if (size_bytes_ <= budget_bytes_ / 4 * 3 || page.dirty_ || entry.second.use_count() > 1) {
-      return false;
+  for (auto it = pages_.begin(); it != pages_.end();) {
+    if (size_bytes_ <= budget_bytes_ / 4 * 3) break;
+    MetadataPage& page = *it->second;
+    const bool is_held = page.dirty_ || it->second.use_count() > 1;
+    if (is_held || page.used_.exchange(false, std::memory_order_relaxed)) {
+      ++it;
+      continue;
     }
-    if (page.used_.exchange(false, std::memory_order_relaxed)) return false;
     size_bytes_ -= page.bytes_.size();
-    return true;
-  });
+    it = pages_.erase(it);
+  }
 }
 
 uint64_t PageCache::size_bytes() const {
