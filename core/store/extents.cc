@@ -319,7 +319,11 @@ Difference difference(const Runlist& before, const Runlist& after) {
   const auto a = before.runs();
   const auto b = after.runs();
   const size_t common = std::min(a.size(), b.size());
+  // A long list that grows at its end is equal for the most part: blocks first.
+  constexpr size_t kBlock = 64;
+  static_assert(std::has_unique_object_representations_v<Run>);
   size_t i = 0;
+  while (i + kBlock <= common && std::memcmp(&a[i], &b[i], kBlock * sizeof(Run)) == 0) i += kBlock;
   while (i < common && a[i] == b[i]) ++i;
   Difference result;
   if (i < common) {
