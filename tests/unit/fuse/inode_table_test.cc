@@ -1,0 +1,84 @@
+#include "fuse/inode_table.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/unit/store/scratch_volume.h"
+
+namespace ntfs::frontend {
+namespace {
+
+constexpr uint64_t kRootNode = 1;
+
+class InodeTableTest : public ::testing::Test {
+ protected:
+  FilePtr file(uint64_t record, uint16_t sequence) {
+    return volume_.volume().file(FileReference(record, sequence));
+  }
+  testing::ScratchVolume volume_{{}};
+  InodeTable table_{file(5, 5)};
+};
+
+TEST_F(InodeTableTest, ExchangesTheRootsNumberWithFusesRootId) {
+  EXPECT_EQ(node_of(FileReference(5, 5)), kRootNode);
+  EXPECT_EQ(node_of(FileReference(1, 1)), 5u);
+  EXPECT_EQ(node_of(FileReference(64, 1)), 64u);
+  EXPECT_EQ(node_of(FileReference(0, 1)), kMftNode) << "0 means no node";
+  EXPECT_EQ(shown_number(FileReference(5, 5)), 5u);
+}
+
+TEST_F(InodeTableTest, KnowsTheRootAlways) {
+  table_.forget(kRootNode, 1000);
+  ASSERT_NE(table_.find(kRootNode), nullptr);
+  EXPECT_EQ(table_.find(kRootNode)->reference(), FileReference(5, 5));
+}
+
+TEST_F(InodeTableTest, ForgetsAfterAsManyLookupsAsItCounted) {
+  const FilePtr known = file(64, 1);
+  table_.remember(known);
+  table_.remember(known);
+  table_.remember(known);
+  table_.forget(64, 2);
+  EXPECT_EQ(table_.find(64), known);
+  table_.forget(64, 1);
+  EXPECT_EQ(table_.find(64), nullptr);
+  EXPECT_EQ(table_.size(), 0u);
+}
+
+TEST_F(InodeTableTest, IgnoresWhatItDoesNotKnow) {
+  table_.forget(77, 1);
+  EXPECT_EQ(table_.find(77), nullptr);
+}
+
+TEST_F(InodeTableTest, GoesOnCountingWhenARecordIsUsedAgain) {
+  table_.remember(file(64, 1));
+  const FilePtr later = file(64, 2);
+  table_.remember(later);
+  EXPECT_EQ(table_.find(64), later);
+  table_.forget(64, 1);  // of the first use
+  EXPECT_EQ(table_.find(64), later);
+  table_.forget(64, 1);
+  EXPECT_EQ(table_.find(64), nullptr);
+}
+
+TEST_F(InodeTableTest, CountsRightFromSeveralThreads) {
+  constexpr uint64_t kFiles = 50;
+  constexpr int kRounds = 2000;
+  const auto work = [&] {
+    for (int round = 0; round < kRounds; ++round) {
+      const uint64_t record = 100 + static_cast<uint64_t>(round) % kFiles;
+      table_.remember(file(record, 1));
+      EXPECT_NE(table_.find(record), nullptr);
+      table_.forget(record, 1);
+    }
+  };
+  std::thread one(work);
+  std::thread other(work);
+  one.join();
+  other.join();
+  EXPECT_EQ(table_.size(), 0u);
+}
+
+}  // namespace
+}  // namespace ntfs::frontend
