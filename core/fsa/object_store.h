@@ -6,7 +6,8 @@
 //
 // A FilePtr names a file; it does not keep it. open() adds a holder: a file whose last name is
 // removed lives on, in $Extend\$Deleted, until close() has taken the last holder away. Without a
-// holder it is freed at once, and what is asked of it then gives ObjectNameNotFound.
+// holder it is freed at once. Of a freed file its kind is still told, with no names and no
+// data, and new times are taken and forgotten; all else gives ObjectNameNotFound.
 
 #include <atomic>
 #include <memory>
@@ -177,6 +178,7 @@ class ObjectStore {
     FilePtr file;
     bool was_last_name = false;
     bool is_freed = false;
+    File::Remains remains;
     FilePtr exchanged;
   };
 

@@ -91,6 +91,10 @@ Result<> take_reparse(Volume& volume, FileReference file, bool is_directory,
 Result<FileInformation> ObjectStore::query_information(File& file) {
   FileInformation information;
   information.reference = file.reference();
+  if (const File::Remains* remains = file.remains()) {
+    information.kind = kind_of(remains->reparse_tag, remains->is_directory);
+    return information;
+  }
   // Buffered data is ahead of what the record says. Asked for before the metadata lock is taken.
   std::optional<Stream::Sizes> buffered;
   if (file.data().is_dirty()) {

@@ -28,6 +28,17 @@ std::u16string name_for(FileReference file) {
   return name;
 }
 
+Result<File::Remains> remains_of(Volume& volume, const NamedEntry& entry) {
+  const PageRef page = TRY(volume.mft().base_record(entry.reference));
+  File::Remains remains;
+  remains.is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+  const auto& duplicated = entry.duplicated;
+  if ((duplicated.file_attributes.get() & FileAttributes::ReparsePoint) != 0) {
+    remains.reparse_tag = duplicated.ea_length_or_reparse_tag.get();
+  }
+  return remains;
+}
+
 }  // namespace
 
 /// Where files without a name wait for their last holder; made when the volume has none.
@@ -70,6 +81,7 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, FileReference direc
   removed.was_last_name = true;
   const bool many = TRY(runs_of_file(*volume_, reference))
   > kMostRunsAtOnce;
+  removed.remains = TRY(remains_of(*volume_, entry));
   if (removed.file->holders().load() == 0 && !many) {
     removed.is_freed = true;
     return free_file(transaction, *volume_, reference);
@@ -91,7 +103,7 @@ void ObjectStore::finish_removal(const RemovedFile& removed) {
   }
   removed.file->mark_unlinked();
   if (removed.is_freed) {
-    removed.file->mark_freed();
+    removed.file->mark_freed(removed.remains);
   } else if (removed.file->holders().load() == 0) {
     free_unlinked(removed.file);
   }
@@ -115,10 +127,11 @@ Result<> ObjectStore::free_unlinked_now(File& file) {
   const auto entry =
       TRY(find_entry(*volume_, deleted, name_for(file.reference()), IndexTree::NameMatch::Exact));
   if (!entry) return NtStatus::ObjectNameNotFound;
+  const File::Remains remains = TRY(remains_of(*volume_, *entry));
   TRY(remove_name(transaction, *volume_, deleted, *entry));
   TRY(free_file(transaction, *volume_, file.reference()));
   transaction.commit();
-  file.mark_freed();
+  file.mark_freed(remains);
   return {};
 }
 

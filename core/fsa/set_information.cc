@@ -34,6 +34,7 @@ Result<> set_linux_metadata(Transaction& transaction, Volume& volume, FileRefere
 
 Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& information) {
   if (!volume_->is_writable()) return NtStatus::MediaWriteProtected;
+  if (file.remains() != nullptr) return {};
   if (!information.linux_metadata.empty()) {
     const auto set = with_reclaim(*volume_, [&]() -> Result<> {
       Transaction transaction(volume_->journal());

@@ -54,8 +54,20 @@ class File final : public Participant {
   /// Set once the last name is gone: the file lives until its last holder closes it.
   void mark_unlinked() { unlinked_ = true; }
   bool is_unlinked() const { return unlinked_; }
+  /// What can still be told of a file that was freed while somebody knew it.
+  struct Remains {
+    bool is_directory = false;
+    uint32_t reparse_tag = 0;
+  };
   /// Nothing of it is on the volume any more: nothing of it is written.
-  void mark_freed() { freed_ = true; }
+  void mark_freed(const Remains& remains) {
+    remains_ = remains;
+    freed_.store(true, std::memory_order_release);
+  }
+  /// Null unless the file was freed.
+  const Remains* remains() const {
+    return freed_.load(std::memory_order_acquire) ? &remains_ : nullptr;
+  }
   /// True from the second call on: one caller frees the file.
   bool mark_freeing() { return freeing_.exchange(true); }
   /// How many opens and lookups hold the file (ObjectStore).
@@ -77,6 +89,7 @@ class File final : public Participant {
   Stream data_;
   std::atomic<bool> unlinked_{false};
   std::atomic<bool> freeing_{false};
+  Remains remains_;  // written once, before freed_
   std::atomic<bool> freed_{false};
   std::atomic<uint64_t> holders_{0};
   mutable Mutex mutex_{LockRank::FileTable};

@@ -124,7 +124,18 @@ TEST_F(ObjectStoreTest, AnUnlinkedOpenFileLivesUntilItsLastClose) {
   EXPECT_EQ(information->link_count, 0u);
   expect_clean(true);
   store_->close(file);
-  EXPECT_EQ(store_->query_information(*file).error(), NtStatus::ObjectNameNotFound);
+  EXPECT_EQ(store_->query_information(*store_->file(file->reference()))->link_count, 0u);
+  EXPECT_EQ(store_->open(*file).error(), NtStatus::ObjectNameNotFound);
+  remount();
+}
+
+TEST_F(ObjectStoreTest, TimesOfAFreedFileAreTakenAndForgotten) {
+  const FilePtr file = create(store_->root(), u"gone", FileKind::Directory);
+  ASSERT_TRUE(store_->remove(*store_->root(), u"gone", ObjectStore::RemoveKind::Directory));
+  BasicInformation information;
+  information.times.last_write = ondisk::FileTime::now();
+  EXPECT_TRUE(store_->set_basic_information(*file, information));
+  EXPECT_EQ(store_->query_information(*file)->kind, FileKind::Directory);
   remount();
 }
 
