@@ -8,7 +8,6 @@ import os
 import sys
 import time
 
-import datasets
 import manifest
 import volume
 from cases import CaseSkipped, Suite, expect, expect_equal, expect_no_differences
