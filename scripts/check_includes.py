@@ -3,9 +3,9 @@
 
   fuse -> core/fsa -> core/store -> core/ondisk, core/io, lfs, usn -> core/base
 
-Also: core/ondisk may use the value types lfs/lsn.h and usn/usn.h; core/check reads with core/ondisk and
-core/io, never with the store; errno lives in two files; headers that cost compile time or are replaced
-by the project's own stay out. Prints one line a violation; exit code 1 when there is any.
+Also: core/ondisk may use the value types lfs/lsn.h and usn/usn.h; core/check reads with core/ondisk
+and core/io, never with the store; errno lives in two files; headers that cost compile time or are
+replaced by the project's own stay out. Prints one line a violation; exit code 1 when there is any.
 """
 import os
 import re
@@ -42,8 +42,10 @@ HEAVY_IN_HEADERS = ("fmt/", "nlohmann/", "CLI/")
 LIBRARIES = {"fuse": ("fuse3/", "fuse_lowlevel.h", "fuse.h", "CLI/"), "core/io": ("liburing.h",)}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-ERRNO = re.compile(r"\berrno\b|\bE(?:PERM|NOENT|IO|AGAIN|INTR|ACCES|EXIST|INVAL|NOSPC|ROFS|NOMEM|NOTDIR|ISDIR|"
-                   r"NOTEMPTY|NAMETOOLONG|OPNOTSUPP|NOTSUP|NOSYS|XDEV|BUSY|FBIG|MLINK|NODATA|RANGE)\b")
+ERRNO = re.compile(
+    r"\berrno\b|\bE(?:PERM|NOENT|IO|AGAIN|INTR|ACCES|EXIST|INVAL|NOSPC|ROFS|NOMEM|NOTDIR|ISDIR|"
+    r"NOTEMPTY|NAMETOOLONG|OPNOTSUPP|NOTSUP|NOSYS|XDEV|BUSY|FBIG|MLINK|NODATA|RANGE)\b"
+)
 
 
 def layer_of(path):
@@ -51,11 +53,14 @@ def layer_of(path):
 
 
 def code_lines(text):
-    """Lines with comments and string literals blanked, numbered from 1; include lines stay whole."""
+    """Lines, numbered from 1, without comments and string literals; include lines stay whole."""
     blank = lambda found: re.sub(r"[^\n]", " ", found.group(0))
-    bare = re.sub(r'//[^\n]*|/\*.*?\*/|^[ \t]*#[ \t]*include[^\n]*|"(?:\\.|[^"\\\n])*"',
-                  lambda m: m.group(0) if m.group(0).lstrip().startswith("#") else blank(m), text,
-                  flags=re.DOTALL | re.MULTILINE)
+    bare = re.sub(
+        r'//[^\n]*|/\*.*?\*/|^[ \t]*#[ \t]*include[^\n]*|"(?:\\.|[^"\\\n])*"',
+        lambda m: m.group(0) if m.group(0).lstrip().startswith("#") else blank(m),
+        text,
+        flags=re.DOTALL | re.MULTILINE,
+    )
     return enumerate(bare.split("\n"), 1)
 
 

@@ -1,4 +1,4 @@
-"""Named cases for the suites in this folder: they say PASS, FAIL or SKIP, and are counted at the end."""
+"""Named cases for the suites here: they say PASS, FAIL or SKIP, and are counted at the end."""
 import os
 import signal
 import sys

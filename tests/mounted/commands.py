@@ -19,14 +19,31 @@ LATER = (("recover",), ("check",), ("usn", "query"))
 
 def call(*words, code=0):
     done = run(PROGRAM, *words, check=False)
-    expect_equal(done.returncode, code, f"exit code of {' '.join(map(str, words))}; it said: {done.stderr[-500:]}")
+    expect_equal(
+        done.returncode,
+        code,
+        f"exit code of {' '.join(map(str, words))}; it said: {done.stderr[-500:]}",
+    )
     return done
 
 
 def helps():
-    for command in ("format", "mount", "umount", "info", "ls", "cat", "stat", "extents", "log", "probe"):
+    for command in (
+        "format",
+        "mount",
+        "umount",
+        "info",
+        "ls",
+        "cat",
+        "stat",
+        "extents",
+        "log",
+        "probe",
+    ):
         text = call(command, "--help").stdout
-        expect("xample" in text and "ntfs-wal " in text, f"{command} --help has no example:\n{text}")
+        expect(
+            "xample" in text and "ntfs-wal " in text, f"{command} --help has no example:\n{text}"
+        )
     call("--help")
     done = run(PROGRAM, "formatt", check=False)
     expect(done.returncode != 0 and done.stderr, "an unknown command is an error with a message")
@@ -34,24 +51,46 @@ def helps():
 
 def information(image):
     told = json.loads(call("info", image, "--json").stdout)
-    for key in ("version", "sector_size", "cluster_size", "record_size", "clusters_total", "clusters_free", "label",
-                "serial", "dirty", "log", "usn"):
+    for key in (
+        "version",
+        "sector_size",
+        "cluster_size",
+        "record_size",
+        "clusters_total",
+        "clusters_free",
+        "label",
+        "serial",
+        "dirty",
+        "log",
+        "usn",
+    ):
         expect(key in told, f"info --json lacks {key}")
     for key in ("version", "state", "size", "oldest_lsn", "last_lsn"):
         expect(key in told["log"], f"info --json: log lacks {key}")
-    expect_equal((told["label"], told["dirty"], told["log"]["state"]), ("Commands", False, "clean"), "info --json")
+    expect_equal(
+        (told["label"], told["dirty"], told["log"]["state"]),
+        ("Commands", False, "clean"),
+        "info --json",
+    )
     expect("Commands" in call("info", image).stdout, "info shows no label")
 
 
 def looking_in(image, content):
     listing = call("ls", image, "/").stdout
     expect("directory" in listing and "link" in listing, f"ls: {listing}")
-    names = [json.loads(line)["name"] for line in call("ls", image, "/directory", "--json").stdout.splitlines()]
+    names = [
+        json.loads(line)["name"]
+        for line in call("ls", image, "/directory", "--json").stdout.splitlines()
+    ]
     expect_equal(sorted(names), ["big", "small"], "ls --json")
-    got = subprocess.run([PROGRAM, "cat", image, "/directory/big"], capture_output=True, timeout=60, check=True)
+    got = subprocess.run(
+        [PROGRAM, "cat", image, "/directory/big"], capture_output=True, timeout=60, check=True
+    )
     expect_equal(got.stdout == content, True, "content by cat")
     told = json.loads(call("stat", image, "/directory/big", "--json").stdout)
-    expect(any(value == len(content) for value in told.values()), f"stat --json has no size: {told}")
+    expect(
+        any(value == len(content) for value in told.values()), f"stat --json has no size: {told}"
+    )
     runs = call("extents", image, "/directory/big", "--json").stdout.splitlines()
     expect(runs and all(isinstance(json.loads(line), dict) for line in runs), "extents --json")
     done = run(PROGRAM, "cat", image, "/not/there", check=False)
@@ -64,14 +103,30 @@ def log_records(image):
     last = 0
     for line in lines:
         record = json.loads(line)
-        for key in ("lsn", "previous_lsn", "undo_next_lsn", "type", "transaction", "redo", "undo", "target", "vcn",
-                    "record_offset", "attribute_offset", "redo_length", "undo_length"):
+        for key in (
+            "lsn",
+            "previous_lsn",
+            "undo_next_lsn",
+            "type",
+            "transaction",
+            "redo",
+            "undo",
+            "target",
+            "vcn",
+            "record_offset",
+            "attribute_offset",
+            "redo_length",
+            "undo_length",
+        ):
             expect(key in record, f"log --json: a record lacks {key}: {line}")
         expect(record["lsn"] > last, "records are not in the order of their LSNs")
         last = record["lsn"]
     operations = {json.loads(line)["redo"] for line in lines}
-    expect({"InitializeFileRecordSegment", "AddIndexEntryAllocation", "AddIndexEntryRoot"} & operations,
-           f"no creation in the log: {operations}")
+    expect(
+        {"InitializeFileRecordSegment", "AddIndexEntryAllocation", "AddIndexEntryRoot"}
+        & operations,
+        f"no creation in the log: {operations}",
+    )
     expect(call("log", image).stdout, "log says nothing")
     expect(call("log", image, "--stats").stdout, "log --stats says nothing")
     first = json.loads(lines[len(lines) // 2])["lsn"]
@@ -89,7 +144,10 @@ def probing(image, work):
     with mounted(volume.NtfsWal(), image):
         call("probe", image, "--readwrite", code=16)
         done = run(PROGRAM, "mount", image, work, check=False)
-        expect(done.returncode != 0 and done.stderr, "a second mount of one image is refused with a message")
+        expect(
+            done.returncode != 0 and done.stderr,
+            "a second mount of one image is refused with a message",
+        )
         done = run(PROGRAM, "format", image, "--force", check=False)
         expect(done.returncode != 0, "--force overrode a mount")
     call("probe", image)
@@ -99,15 +157,32 @@ def mounting(image, work):
     directory = os.path.join(work, "here")
     os.makedirs(directory, exist_ok=True)
     done = run(PROGRAM, "mount", image, directory, "-o", "window_names", check=False)
-    expect(done.returncode != 0 and "windows_names" in done.stderr, f"no nearest option in: {done.stderr}")
+    expect(
+        done.returncode != 0 and "windows_names" in done.stderr,
+        f"no nearest option in: {done.stderr}",
+    )
     expect(not volume.is_mounted(directory), "mounted in spite of the wrong option")
-    run(PROGRAM, "mount", image, directory, "-o", "big_writes,uhelper=udisks2,nodev,nosuid,x-gvfs-show,uid=1000,umask=022")
+    run(
+        PROGRAM,
+        "mount",
+        image,
+        directory,
+        "-o",
+        "big_writes,uhelper=udisks2,nodev,nosuid,x-gvfs-show,uid=1000,umask=022",
+    )
     info = os.stat(f"{directory}/directory/small")
-    expect_equal((info.st_uid, info.st_mode & 0o777), (1000, 0o644 if info.st_mode & 0o111 == 0 else 0o755), "uid, umask")
+    expect_equal(
+        (info.st_uid, info.st_mode & 0o777),
+        (1000, 0o644 if info.st_mode & 0o111 == 0 else 0o755),
+        "uid, umask",
+    )
     run(PROGRAM, "umount", directory)
     expect(not volume.is_mounted(directory), "still mounted")
     call("probe", image)
-    expect(run(PROGRAM, "umount", directory, check=False).returncode != 0, "umount of what is not mounted succeeded")
+    expect(
+        run(PROGRAM, "umount", directory, check=False).returncode != 0,
+        "umount of what is not mounted succeeded",
+    )
     link = os.path.join(work, "mount.ntfs-wal")
     os.symlink(PROGRAM, link)
     run(link, image, directory, "-o", "ro")
@@ -153,7 +228,10 @@ def main():
         image = os.path.join(work, "commands.img")
         content = os.urandom(700 * KIB)
         with suite.case("format says what it made"):
-            expect(call("format", image, "--size", "64M", "--label", "Commands").stdout, "format says nothing")
+            expect(
+                call("format", image, "--size", "64M", "--label", "Commands").stdout,
+                "format says nothing",
+            )
         with suite.case("volume is filled"):
             with mounted(driver, image) as directory:
                 os.mkdir(f"{directory}/directory")
@@ -161,12 +239,16 @@ def main():
                     with open(f"{directory}/directory/{name}", "xb") as out:
                         out.write(data)
                 os.symlink("directory/small", f"{directory}/link")
-        for name, action in (("help", helps), ("info", lambda: information(image)),
-                             ("ls, cat, stat, extents", lambda: looking_in(image, content)),
-                             ("log", lambda: log_records(image)), ("probe", lambda: probing(image, work)),
-                             ("mount and umount", lambda: mounting(image, work)),
-                             ("what comes later", lambda: later(image)),
-                             ("mount in the foreground", lambda: foreground(image, work))):
+        for name, action in (
+            ("help", helps),
+            ("info", lambda: information(image)),
+            ("ls, cat, stat, extents", lambda: looking_in(image, content)),
+            ("log", lambda: log_records(image)),
+            ("probe", lambda: probing(image, work)),
+            ("mount and umount", lambda: mounting(image, work)),
+            ("what comes later", lambda: later(image)),
+            ("mount in the foreground", lambda: foreground(image, work)),
+        ):
             if suite.wants(name):
                 with suite.case(name):
                     action()

@@ -39,7 +39,7 @@ def remove_hundred_thousand(directory):
 
 
 def copies_at_once(directory):
-    """Four copies of a tree made at the same time are all like the original, then removed at the same time."""
+    """Four copies made at the same time are all like the original; then all are removed at once."""
     source = "/usr/include/linux"
     copies = [subprocess.Popen(["cp", "-r", source, f"{directory}/copy-{i}"]) for i in range(4)]
     for copy in copies:
@@ -59,11 +59,19 @@ def under_thread_sanitizer(work):
     os.makedirs(directory, exist_ok=True)
     volume.NtfsWal().format(image, 256 * MIB)
     report = os.path.join(work, "race")
-    environment = dict(os.environ, TSAN_OPTIONS=f"log_path={report} halt_on_error=0 second_deadlock_stack=1")
-    server = subprocess.Popen([binary, "mount", "-f", image, directory], env=environment,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = dict(
+        os.environ, TSAN_OPTIONS=f"log_path={report} halt_on_error=0 second_deadlock_stack=1"
+    )
+    server = subprocess.Popen(
+        [binary, "mount", "-f", image, directory],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        volume.wait_until(lambda: volume.is_mounted(directory) or server.poll() is not None, "mounted", 60)
+        volume.wait_until(
+            lambda: volume.is_mounted(directory) or server.poll() is not None, "mounted", 60
+        )
         expect(server.poll() is None, "the daemon ended before it was mounted")
         exercise("hammer", directory, "--processes", 2, "--threads", 2, "--ops", 3000)
         exercise("listing", directory, "--files", 1000, "--rounds", 5)
@@ -73,7 +81,9 @@ def under_thread_sanitizer(work):
         volume.force_unmount(directory)
         server.kill()
         server.wait(timeout=60)
-    races = "".join(open(path, encoding="utf-8", errors="replace").read() for path in glob.glob(report + "*"))
+    races = "".join(
+        open(path, encoding="utf-8", errors="replace").read() for path in glob.glob(report + "*")
+    )
     expect(not races, "ThreadSanitizer:\n" + races[:6000])
     check_volume(image)
 
@@ -86,7 +96,9 @@ def main():
         suite.skip("all", str(reason))
         suite.finish()
     actions = {
-        "hammer": lambda d: exercise("hammer", d, "--processes", 2, "--threads", 4, "--ops", 20_000),
+        "hammer": lambda d: exercise(
+            "hammer", d, "--processes", 2, "--threads", 4, "--ops", 20_000
+        ),
         "listing while entries come and go": lambda d: exercise("listing", d),
         "copies at once": copies_at_once,
         "rm -rf of 100,000 files": remove_hundred_thousand,

@@ -14,19 +14,56 @@ from cases import CaseFailure, CaseSkipped, Suite, expect_equal
 from peers_agree import check_volume
 from volume import GIB, MIB, mounted, program, run
 
-VERIFY = ("--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--fallocate=none", "--group_reporting")
+VERIFY = (
+    "--verify=crc32c",
+    "--verify_fatal=1",
+    "--do_verify=1",
+    "--fallocate=none",
+    "--group_reporting",
+)
 FIO_JOBS = {
     "sequential": ("--rw=write", "--bs=256k", "--size=128m", "--ioengine=psync"),
     "random": ("--rw=randwrite", "--bs=4k", "--size=48m", "--ioengine=psync"),
-    "random sizes": ("--rw=randwrite", "--bsrange=512-60k", "--bs_unaligned", "--size=64m", "--ioengine=psync"),
-    "four threads": ("--rw=randwrite", "--bs=16k", "--size=24m", "--numjobs=4", "--thread", "--ioengine=psync"),
+    "random sizes": (
+        "--rw=randwrite",
+        "--bsrange=512-60k",
+        "--bs_unaligned",
+        "--size=64m",
+        "--ioengine=psync",
+    ),
+    "four threads": (
+        "--rw=randwrite",
+        "--bs=16k",
+        "--size=24m",
+        "--numjobs=4",
+        "--thread",
+        "--ioengine=psync",
+    ),
     "mmap": ("--rw=randwrite", "--bs=4k", "--size=32m", "--ioengine=mmap"),
-    "direct libaio": ("--rw=randwrite", "--bs=4k", "--size=32m", "--ioengine=libaio", "--direct=1",
-                      "--iodepth=16"),
-    "direct io_uring": ("--rw=randwrite", "--bs=16k", "--size=64m", "--ioengine=io_uring", "--direct=1",
-                        "--iodepth=16"),
-    "direct sequential": ("--rw=write", "--bs=1m", "--size=128m", "--ioengine=libaio", "--direct=1",
-                          "--iodepth=4"),
+    "direct libaio": (
+        "--rw=randwrite",
+        "--bs=4k",
+        "--size=32m",
+        "--ioengine=libaio",
+        "--direct=1",
+        "--iodepth=16",
+    ),
+    "direct io_uring": (
+        "--rw=randwrite",
+        "--bs=16k",
+        "--size=64m",
+        "--ioengine=io_uring",
+        "--direct=1",
+        "--iodepth=16",
+    ),
+    "direct sequential": (
+        "--rw=write",
+        "--bs=1m",
+        "--size=128m",
+        "--ioengine=libaio",
+        "--direct=1",
+        "--iodepth=4",
+    ),
     "fsync": ("--rw=randwrite", "--bs=4k", "--size=2m", "--ioengine=psync", "--fsync=1"),
     "many files": ("--rw=randwrite", "--bs=4k", "--size=16m", "--nrfiles=64", "--ioengine=psync"),
 }
@@ -51,8 +88,18 @@ def fsx(driver, image, seed, *options):
     """The exerciser in one mount; what it says the file holds must be there in the next."""
     strict = ("--strict",) if driver.name != "ntfs-3g" else ()
     with mounted(driver, image) as directory:
-        done = run(program("fsx"), "--seed", seed, "--ops", 100_000, *strict, *options, f"{directory}/fsx",
-                   timeout=900, check=False)
+        done = run(
+            program("fsx"),
+            "--seed",
+            seed,
+            "--ops",
+            100_000,
+            *strict,
+            *options,
+            f"{directory}/fsx",
+            timeout=900,
+            check=False,
+        )
         if done.returncode != 0:
             raise CaseFailure(done.stdout[-4000:] + done.stderr[-1000:])
     _, digest, size = done.stdout.strip().splitlines()[-1].split()
@@ -60,14 +107,27 @@ def fsx(driver, image, seed, *options):
         with open(f"{directory}/fsx", "rb") as source:
             content = source.read()
         os.unlink(f"{directory}/fsx")
-    expect_equal((hashlib.sha256(content).hexdigest(), len(content)), (digest, int(size)), "after the remount")
+    expect_equal(
+        (hashlib.sha256(content).hexdigest(), len(content)),
+        (digest, int(size)),
+        "after the remount",
+    )
 
 
 def stream(driver, image):
     """A streamed file of 1 GiB gets few runs."""
     from volume_check import Volume
+
     with mounted(driver, image) as directory:
-        run("dd", "if=/dev/zero", f"of={directory}/streamed", "bs=1M", "count=1024", "conv=fsync", timeout=300)
+        run(
+            "dd",
+            "if=/dev/zero",
+            f"of={directory}/streamed",
+            "bs=1M",
+            "count=1024",
+            "conv=fsync",
+            timeout=300,
+        )
     checked = Volume(image)
     checked.check()
     runs = checked.runs_of("streamed")
@@ -83,7 +143,9 @@ def main():
         suite.skip("all", str(reason))
         suite.finish()
     given = os.environ.get("NTFS_WAL_SEEDS")
-    seeds = given.split(",") if given else [random.SystemRandom().randrange(1 << 32) for _ in range(2)]
+    seeds = (
+        given.split(",") if given else [random.SystemRandom().randrange(1 << 32) for _ in range(2)]
+    )
     with volume.work_directory("data") as work:
         image = os.path.join(work, "data.img")
         driver.format(image, GIB)

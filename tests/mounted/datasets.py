@@ -24,7 +24,9 @@ def many_files(directory, count=100_000):
     order = list(range(count))
     chance.shuffle(order)
     for number in order:
-        out = os.open(f"file number {number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=handle)
+        out = os.open(
+            f"file number {number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=handle
+        )
         os.write(out, b"%d " % number * (number % 40))
         os.close(out)
     for number in chance.sample(order, count // 2):
@@ -35,7 +37,11 @@ def many_files(directory, count=100_000):
 def random_order(directory):
     """Files written at random places in random order, with holes that are never written."""
     chance = random.Random(11)
-    for name, size, count in (("small", 1 << 20, 200), ("large", 64 << 20, 3000), ("sparse", 512 << 20, 300)):
+    for name, size, count in (
+        ("small", 1 << 20, 200),
+        ("large", 64 << 20, 3000),
+        ("sparse", 512 << 20, 300),
+    ):
         with open(os.path.join(directory, f"random-{name}"), "wb", buffering=0) as out:
             for _ in range(count):
                 offset = chance.randrange(size)
@@ -47,7 +53,7 @@ def random_order(directory):
 
 
 def fragments(directory, count=20_000):
-    """A file with `count` runs and holes between them, and one whose holes are filled afterwards."""
+    """A file with `count` runs and holes between them; one whose holes are filled afterwards."""
     block = 4096
     for name, passes in (("with-holes", (0,)), ("filled", (0, 1))):
         with open(os.path.join(directory, f"fragments-{name}"), "wb", buffering=0) as out:
@@ -59,18 +65,57 @@ def fragments(directory, count=20_000):
 
 def legal_names():
     """Names that hold every character that Linux and UTF-16 allow, long ones, and odd ones."""
-    characters = [chr(code) for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000 and code != 0x2F]
+    characters = [
+        chr(code) for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000 and code != 0x2F
+    ]
     characters += [chr(code) for code in range(0x1F300, 0x1F400)] + ["\U00010000", "\U0010FFFF"]
     for first in range(0, len(characters), 60):
-        yield f"all {first:05} " + "".join(characters[first:first + 60])
+        yield f"all {first:05} " + "".join(characters[first : first + 60])
     yield from ("n" * 255, "名" * 255, "\U0001F600" * 127 + "e", "." * 255, " " * 255)
-    yield from ("CON", "aux.txt", "COM1", "trailing.", "trailing ", " leading", "a:b", "back\\slash", "q?", "star*",
-                '"quoted"', "<angle>", "|", "\x01", "\x1f\n\t", "...", "$MFT", "$", "~1", "LONGNA~1.TXT", "-rf")
-    yield from ("e\u0301", "\u00e9", "\ufb01", "fi", "\u0130", "\u0131", "\ufffe", "\uffff", "\ufeff", "\u202e")
+    yield from (
+        "CON",
+        "aux.txt",
+        "COM1",
+        "trailing.",
+        "trailing ",
+        " leading",
+        "a:b",
+        "back\\slash",
+        "q?",
+        "star*",
+        '"quoted"',
+        "<angle>",
+        "|",
+        "\x01",
+        "\x1f\n\t",
+        "...",
+        "$MFT",
+        "$",
+        "~1",
+        "LONGNA~1.TXT",
+        "-rf",
+    )
+    yield from (
+        "e\u0301",
+        "\u00e9",
+        "\ufb01",
+        "fi",
+        "\u0130",
+        "\u0131",
+        "\ufffe",
+        "\uffff",
+        "\ufeff",
+        "\u202e",
+    )
 
 
-CASE_GROUPS = (("readme", "README", "ReadMe", "rEADME"), ("ärger", "Ärger", "ÄRGER"), ("σ", "Σ", "ς"),
-               ("ǆ", "ǅ", "Ǆ"), ("straße", "STRASSE", "STRAßE"))
+CASE_GROUPS = (
+    ("readme", "README", "ReadMe", "rEADME"),
+    ("ärger", "Ärger", "ÄRGER"),
+    ("σ", "Σ", "ς"),
+    ("ǆ", "ǅ", "Ǆ"),
+    ("straße", "STRASSE", "STRAßE"),
+)
 
 
 def names(directory):
@@ -103,13 +148,24 @@ def links(directory):
     with open(popular, "xb") as out:
         out.write(b"popular")
     for number in range(999):
-        os.link(popular, os.path.join(directory, "ab"[number % 2], f"name {number} of the popular file"))
+        os.link(
+            popular, os.path.join(directory, "ab"[number % 2], f"name {number} of the popular file")
+        )
     with open(popular, "ab") as out:
         out.write(b" and changed")
     for number in range(0, 999, 3):
         os.unlink(os.path.join(directory, "ab"[number % 2], f"name {number} of the popular file"))
-    targets = {"relative": "a/first", "parent": "../links", "absolute": "/usr/bin/env", "dangling": "not there",
-               "long": "x/" * 1500 + "end", "unicode": "ä/名/\U0001F600", "directory": "a", "one": "a", "dot": "."}
+    targets = {
+        "relative": "a/first",
+        "parent": "../links",
+        "absolute": "/usr/bin/env",
+        "dangling": "not there",
+        "long": "x/" * 1500 + "end",
+        "unicode": "ä/名/\U0001F600",
+        "directory": "a",
+        "one": "a",
+        "dot": ".",
+    }
     for name, target in targets.items():
         os.symlink(target, os.path.join(directory, f"link {name}"))
 
@@ -124,9 +180,16 @@ def special_files(directory):
 
 
 TIMES_NS = {
-    "epoch": 0, "first second": 1_000_000_000, "before 1970": -1_234_567_800, "in 1601": -11644473599 * 10**9,
-    "y2k": 946684800 * 10**9, "hundreds": 1234567890123456700, "2038": (1 << 31) * 10**9 + 100,
-    "2106": (1 << 32) * 10**9 + 900, "2446": (1 << 34) * 10**9, "9999": 253402300799 * 10**9 + 999999900,
+    "epoch": 0,
+    "first second": 1_000_000_000,
+    "before 1970": -1_234_567_800,
+    "in 1601": -11644473599 * 10**9,
+    "y2k": 946684800 * 10**9,
+    "hundreds": 1234567890123456700,
+    "2038": (1 << 31) * 10**9 + 100,
+    "2106": (1 << 32) * 10**9 + 900,
+    "2446": (1 << 34) * 10**9,
+    "9999": 253402300799 * 10**9 + 999999900,
 }
 
 
@@ -145,7 +208,26 @@ def timestamps(directory):
 
 def shapes(directory):
     """Sizes around every boundary, deep paths, directories of every small size."""
-    for size in (0, 1, 7, 8, 500, 600, 700, 800, 900, 1000, 1024, 4095, 4096, 4097, 65535, 65536, 65537, 1 << 20):
+    for size in (
+        0,
+        1,
+        7,
+        8,
+        500,
+        600,
+        700,
+        800,
+        900,
+        1000,
+        1024,
+        4095,
+        4096,
+        4097,
+        65535,
+        65536,
+        65537,
+        1 << 20,
+    ):
         with open(os.path.join(directory, f"size {size}"), "xb") as out:
             out.write(random.Random(size).randbytes(size))
     for size in (0, 100, 4096, 300_000):  # grown and shrunk again

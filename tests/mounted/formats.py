@@ -17,8 +17,13 @@ from volume import GIB, KIB, MIB, PROGRAM, mounted, run
 TIB = 1 << 40
 SHAPES = [(8 * MIB, cluster, 512, 1024) for cluster in (512, 1024, 2048, 4096, 8192)]
 SHAPES += [(256 * MIB, cluster, 512, 1024) for cluster in (512, 4096, 16384, 32768, 65536)]
-SHAPES += [(64 * MIB, 4096, 4096, 4096), (256 * MIB, 65536, 4096, 4096), (64 * MIB, 4096, 512, 4096),
-           (64 * MIB, 1024, 512, 4096), (9 * MIB + 12345 * 512, 4096, 512, 1024)]
+SHAPES += [
+    (64 * MIB, 4096, 4096, 4096),
+    (256 * MIB, 65536, 4096, 4096),
+    (64 * MIB, 4096, 512, 4096),
+    (64 * MIB, 1024, 512, 4096),
+    (9 * MIB + 12345 * 512, 4096, 512, 1024),
+]
 HUGE = [(TIB, 4096), (16 * TIB, 4096), (16 * TIB, 65536)]
 
 
@@ -32,15 +37,33 @@ def unit(size):
 def make(image, size, cluster, sector, record):
     if os.path.exists(image):
         os.unlink(image)
-    run(PROGRAM, "format", image, "--size", size, "--cluster-size", cluster, "--sector-size", sector,
-        "--record-size", record, "--label", "Prüfung")
+    run(
+        PROGRAM,
+        "format",
+        image,
+        "--size",
+        size,
+        "--cluster-size",
+        cluster,
+        "--sector-size",
+        sector,
+        "--record-size",
+        record,
+        "--label",
+        "Prüfung",
+    )
 
 
 def check_information(image, size, cluster, sector, record):
     told = json.loads(run(PROGRAM, "info", image, "--json").stdout)
-    expect_equal((told["sector_size"], told["cluster_size"], told["record_size"], told["label"]),
-                 (sector, cluster, record, "Prüfung"), "info --json")
-    expect(size // cluster - 16 <= told["clusters_total"] <= size // cluster, f"clusters_total: {told}")
+    expect_equal(
+        (told["sector_size"], told["cluster_size"], told["record_size"], told["label"]),
+        (sector, cluster, record, "Prüfung"),
+        "info --json",
+    )
+    expect(
+        size // cluster - 16 <= told["clusters_total"] <= size // cluster, f"clusters_total: {told}"
+    )
     expect_equal(told["dirty"], False, "dirty")
     expect(told["log"]["state"] in ("clean", "empty"), f"log state: {told['log']}")
 
@@ -54,8 +77,10 @@ def one_shape(image, shape):
         datasets_small(directory)
         expected = manifest.from_directory(directory)
     check_volume(image)
-    expect_no_differences(manifest.compare(manifest.adapt(expected, "ntfs-3g"), manifest.from_ntfs3g(image)),
-                          "ntfs-3g")
+    expect_no_differences(
+        manifest.compare(manifest.adapt(expected, "ntfs-3g"), manifest.from_ntfs3g(image)),
+        "ntfs-3g",
+    )
     return expected
 
 
@@ -93,10 +118,17 @@ def fresh_huge(work, size, cluster):
 
 def refusals(work):
     image = os.path.join(work, "refused.img")
-    for options in (("--size", "7M"), ("--size", "17T", "--cluster-size", "512"), ("--size", "64M", "--cluster-size", "3000"),
-                    ("--size", "64M", "--sector-size", "100"), ("--size", "64M", "--record-size", "3000")):
+    for options in (
+        ("--size", "7M"),
+        ("--size", "17T", "--cluster-size", "512"),
+        ("--size", "64M", "--cluster-size", "3000"),
+        ("--size", "64M", "--sector-size", "100"),
+        ("--size", "64M", "--record-size", "3000"),
+    ):
         done = run(PROGRAM, "format", image, *options, check=False)
-        expect(done.returncode not in (0, 139, 134), f"format {options} ended with {done.returncode}")
+        expect(
+            done.returncode not in (0, 139, 134), f"format {options} ended with {done.returncode}"
+        )
         expect(done.stderr, f"format {options} says nothing")
         if os.path.exists(image):
             os.unlink(image)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Manifests of a tree, by every reader there is, and their comparison.
 
-A manifest maps each path (the root itself left out) to an Entry. What a reader cannot tell is None and
-is not compared:
+A manifest maps each path (the root itself left out) to an Entry. What a reader cannot tell is None
+and is not compared:
 
   reader      not compared, and why
   all         size and link count of directories: each file system has its own idea of them
@@ -42,8 +42,19 @@ Entry = collections.namedtuple("Entry", "type size nlink mtime sha256 target")
 FIRST_USER_RECORD = 24
 EPOCH_AS_FILETIME = 116444736000000000
 REPARSE_POINT = 0x400
-SYSTEM_NAMES = {"$MFT", "$MFTMirr", "$LogFile", "$Volume", "$AttrDef", "$Bitmap", "$Boot", "$BadClus",
-                "$Secure", "$UpCase", "$Extend"}
+SYSTEM_NAMES = {
+    "$MFT",
+    "$MFTMirr",
+    "$LogFile",
+    "$Volume",
+    "$AttrDef",
+    "$Bitmap",
+    "$Boot",
+    "$BadClus",
+    "$Secure",
+    "$UpCase",
+    "$Extend",
+}
 BYTE_ORDER_MARKS = ("\ufeff", "\ufffe")
 
 
@@ -53,7 +64,7 @@ def unescape(text):
 
 
 def from_lines(lines, errors=None):
-    """From the output of tests/support/tree_lister.cc; files that cannot be read go into `errors`, or fail."""
+    """From the output of tree_lister; what cannot be read goes into `errors`, or fails."""
     manifest = {}
     for line in lines:
         fields = line.split("\t")
@@ -68,9 +79,13 @@ def from_lines(lines, errors=None):
             continue
         seconds, nanoseconds = mtime.split(".")
         manifest[unescape(path)] = Entry(
-            kind, int(size) if kind == "f" else None, int(nlink) if kind != "d" else None,
-            int(seconds) * 10**7 + int(nanoseconds) // 100, None if sha256 == "-" else sha256,
-            unescape(target) if kind == "l" else None)
+            kind,
+            int(size) if kind == "f" else None,
+            int(nlink) if kind != "d" else None,
+            int(seconds) * 10**7 + int(nanoseconds) // 100,
+            None if sha256 == "-" else sha256,
+            unescape(target) if kind == "l" else None,
+        )
     return manifest
 
 
@@ -109,8 +124,10 @@ def entry_of_libfsntfs(entry):
 def with_link_counts(manifest, references):
     """Fills in the link counts: how many paths lead to each file reference."""
     counts = collections.Counter(references.values())
-    return {path: entry if entry.type == "d" else entry._replace(nlink=counts[references[path]])
-            for path, entry in manifest.items()}
+    return {
+        path: entry if entry.type == "d" else entry._replace(nlink=counts[references[path]])
+        for path, entry in manifest.items()
+    }
 
 
 def from_libfsntfs(image):
@@ -144,7 +161,9 @@ def lines_of_fls(image):
     listing = run("fls", "-u", "-r", "-p", "-m", "", image, timeout=600)
     for line in listing.stdout.split("\n")[:-1]:
         fields = line.split("|")
-        name, inode, mode, size, mtime = "|".join(fields[1:-9]), *(fields[-9:][i] for i in (0, 1, 4, 6))
+        name, inode, mode, size, mtime = "|".join(fields[1:-9]), *(
+            fields[-9:][i] for i in (0, 1, 4, 6)
+        )
         number, kind, _ = (inode.split("-") + ["", ""])[:3]
         top = name.lstrip("/").split("/")[0].split(":")[0]
         if kind == str(0x30) or top in SYSTEM_NAMES or top == "$OrphanFiles" or "\ufffd" in name:
@@ -157,11 +176,22 @@ def from_sleuthkit(image, hashes="sample"):
     manifest, inodes = {}, {}
     for path, inode, kind, mode, size, mtime in lines_of_fls(image):
         is_directory = mode.split("/")[1].startswith("d")
-        if ":" in path and path.rsplit(":", 1)[0] in manifest and path not in manifest and kind == "128":
+        if (
+            ":" in path
+            and path.rsplit(":", 1)[0] in manifest
+            and path not in manifest
+            and kind == "128"
+        ):
             continue  # a named stream of the entry before it
         seconds = int(mtime) * 10**7
-        manifest[path] = Entry("d" if is_directory else "f", None if is_directory else int(size), None,
-                               seconds, None, None)
+        manifest[path] = Entry(
+            "d" if is_directory else "f",
+            None if is_directory else int(size),
+            None,
+            seconds,
+            None,
+            None,
+        )
         inodes[path] = inode
     manifest = with_link_counts(manifest, inodes)
     files = sorted(path for path, entry in manifest.items() if entry.type == "f")
@@ -173,12 +203,15 @@ def from_sleuthkit(image, hashes="sample"):
             with tempfile.TemporaryFile() as content:
                 run_to_file(["icat", image, inodes[path]], content)
                 content.seek(0)
-                manifest[path] = manifest[path]._replace(sha256=hashlib.sha256(content.read()).hexdigest())
+                manifest[path] = manifest[path]._replace(
+                    sha256=hashlib.sha256(content.read()).hexdigest()
+                )
     return manifest
 
 
 def run_to_file(command, target):
     import subprocess
+
     subprocess.run(command, stdout=target, check=True, timeout=120)
 
 
@@ -186,15 +219,19 @@ def with_recovered_hashes(image, manifest):
     with tempfile.TemporaryDirectory(prefix="recovered-", dir=os.path.dirname(image)) as directory:
         run("tsk_recover", "-a", image, directory, timeout=600)
         recovered = from_directory(directory)
-    return {path: entry._replace(sha256=recovered[path].sha256) if path in recovered else entry
-            for path, entry in manifest.items()}
+    return {
+        path: entry._replace(sha256=recovered[path].sha256) if path in recovered else entry
+        for path, entry in manifest.items()
+    }
 
 
 def from_ntfs3(verdict, step="ro"):
     """From one image's part of the JSON that scripts/vm-ntfs3 writes."""
     if not verdict.get(step, {}).get("mounted"):
-        raise CaseFailure(f"ntfs3 does not mount it {step}: {verdict.get(step, {}).get('error')} "
-                          f"{verdict['kernel_log'][-5:]}")
+        raise CaseFailure(
+            f"ntfs3 does not mount it {step}: {verdict.get(step, {}).get('error')} "
+            f"{verdict['kernel_log'][-5:]}"
+        )
     return from_lines(verdict[step]["list"])
 
 
@@ -230,20 +267,30 @@ def adapt_to_ntfs3(path, entry):
     return adapt_to_ntfs3g(path, entry)
 
 
-ADAPTATIONS = {"libfsntfs": adapt_to_libfsntfs, "sleuthkit": adapt_to_sleuthkit, "ntfs-3g": adapt_to_ntfs3g,
-               "ntfs3": adapt_to_ntfs3}
+ADAPTATIONS = {
+    "libfsntfs": adapt_to_libfsntfs,
+    "sleuthkit": adapt_to_sleuthkit,
+    "ntfs-3g": adapt_to_ntfs3g,
+    "ntfs3": adapt_to_ntfs3,
+}
 
 
 def adapt(expected, reader):
     """The expected manifest as this reader must show it."""
-    adapted = (ADAPTATIONS[reader](*item) for item in expected.items()) if reader in ADAPTATIONS else expected.items()
+    adapted = (
+        (ADAPTATIONS[reader](*item) for item in expected.items())
+        if reader in ADAPTATIONS
+        else expected.items()
+    )
     return dict(item for item in adapted if item is not None)
 
 
 def compare(expected, got, ignore=()):
     """The differences, one line each. Fields that either side does not know are not compared."""
     differences = [f"missing: {path!r}" for path in sorted(expected.keys() - got.keys(), key=repr)]
-    differences += [f"not expected: {path!r}" for path in sorted(got.keys() - expected.keys(), key=repr)]
+    differences += [
+        f"not expected: {path!r}" for path in sorted(got.keys() - expected.keys(), key=repr)
+    ]
     for path in expected.keys() & got.keys():
         for field in Entry._fields:
             want, have = getattr(expected[path], field), getattr(got[path], field)

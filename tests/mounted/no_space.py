@@ -23,7 +23,7 @@ def is_full(error):
 
 
 def fill_with_files(directory, sizes, limit=200_000):
-    """Writes and syncs files until the volume is full; {name: digest} of those that were answered for."""
+    """Writes and syncs files until the volume is full; {name: digest} of what was answered for."""
     kept = {}
     chance = random.Random(3)
     for number in range(limit):
@@ -70,7 +70,9 @@ def fill_with_names(directory, sizes):
     while True:
         path = os.path.join(directory, f"{number:06} " + "long name " * 20)
         try:
-            os.mkdir(path) if number % 2 else os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.mkdir(path) if number % 2 else os.close(
+                os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            )
         except OSError as error:
             is_full(error)
             break
@@ -88,7 +90,9 @@ def fill_with_links(directory, sizes):
     while number < 60_000:
         path = os.path.join(directory, f"link {number:06} " + "x" * 200)
         try:
-            os.symlink("y" * 2000, path) if number % 2 else os.link(os.path.join(directory, "original"), path)
+            os.symlink("y" * 2000, path) if number % 2 else os.link(
+                os.path.join(directory, "original"), path
+            )
         except OSError as error:
             if error.errno == errno.EMLINK:
                 break
@@ -112,8 +116,11 @@ def other_operations(directory):
     """On a full volume each operation works or says ENOSPC, and the free ones work."""
     victim = os.path.join(directory, "victim of the full volume")
     attempts = (
-        lambda: os.mkdir(victim), lambda: os.symlink("t" * 3000, victim + "2"),
-        lambda: os.rename(os.path.join(directory, sorted(os.listdir(directory))[0]), victim + "3 " + "n" * 200),
+        lambda: os.mkdir(victim),
+        lambda: os.symlink("t" * 3000, victim + "2"),
+        lambda: os.rename(
+            os.path.join(directory, sorted(os.listdir(directory))[0]), victim + "3 " + "n" * 200
+        ),
         lambda: os.close(os.open(victim + "4", os.O_CREAT | os.O_WRONLY)),
         lambda: os.setxattr(directory, "user.x", b"v" * 10_000),
     )
@@ -151,10 +158,16 @@ def full_volume(driver, image, fill, sizes, size):
         run("rm", "-rf", *(os.path.join(root, name) for name in os.listdir(root)), timeout=300)
         run("sync", "-f", root)
         # What the MFT grew to stays with it: NTFS never shrinks it.
-        records = 0 if fill not in (fill_with_names, fill_with_links, fill_with_files) else len(kept) + 64
+        records = (
+            0 if fill not in (fill_with_names, fill_with_links, fill_with_files) else len(kept) + 64
+        )
         needed = free_at_first - records * 4096 // os.statvfs(root).f_frsize - 256
-        volume.wait_until(lambda: os.statvfs(root).f_bfree >= needed, f"{needed} blocks are free again "
-                          f"({os.statvfs(root).f_bfree} of {free_at_first} at first)", 20)
+        volume.wait_until(
+            lambda: os.statvfs(root).f_bfree >= needed,
+            f"{needed} blocks are free again "
+            f"({os.statvfs(root).f_bfree} of {free_at_first} at first)",
+            20,
+        )
         with open(os.path.join(root, "again"), "xb") as out:
             out.write(b"a" * MIB)
     check_volume_here(driver, image)
@@ -166,7 +179,7 @@ def check_volume_here(driver, image):
 
 
 def without_sync(driver, image):
-    """Writers that never sync: an error may come late (close, the next sync), but what is lost was reported."""
+    """Writers that never sync: an error may come late, but what is lost was reported."""
     driver.format(image, SIZE)
     with mounted(driver, image) as root:
         reported = False
@@ -213,11 +226,13 @@ def main():
         suite.finish()
     with volume.work_directory("space") as work:
         image = os.path.join(work, "full.img")
-        for name, fill, sizes, size in (("small files", fill_with_files, (0, 10, 600, 3000), 12 * MIB),
-                                        ("large files", fill_with_files, (5000, 100_000, 900_000), SIZE),
-                                        ("one file", fill_with_one_file, (), SIZE),
-                                        ("names", fill_with_names, (), 24 * MIB),
-                                        ("links", fill_with_links, (), 24 * MIB)):
+        for name, fill, sizes, size in (
+            ("small files", fill_with_files, (0, 10, 600, 3000), 12 * MIB),
+            ("large files", fill_with_files, (5000, 100_000, 900_000), SIZE),
+            ("one file", fill_with_one_file, (), SIZE),
+            ("names", fill_with_names, (), 24 * MIB),
+            ("links", fill_with_links, (), 24 * MIB),
+        ):
             if suite.wants(name):
                 with suite.case(f"full of {name}"):
                     full_volume(driver, image, fill, sizes, size)

@@ -3,9 +3,9 @@
 
 Each data set is written through a mount, listed there, and unmounted. Then the volume is checked
 (ntfsfix -n, ntfsinfo, ntfsresize's accounting of clusters, volume_check.py), and ntfs-wal itself,
-ntfs-3g, libfsntfs, The Sleuth Kit and the kernel's ntfs3 (all images in one boot of a virtual machine)
-must list the same tree: sizes, link counts, times, SHA-256, targets. manifest.py says what each of the
-readers cannot tell.
+ntfs-3g, libfsntfs, The Sleuth Kit and the kernel's ntfs3 (all images in one boot of a virtual
+machine) must list the same tree: sizes, link counts, times, SHA-256, targets. manifest.py says
+what each of the readers cannot tell.
 
 usage: peers_agree.py [WORD...]     only data sets and cases whose names contain a word
 """
@@ -40,10 +40,14 @@ def check_volume(image, copies=True):
     """Everything here that judges a volume's structures must be content."""
     run("ntfsfix", "-n", image)
     run("ntfsinfo", "-m", image)
-    accounting = run("ntfsresize", "--info", "--force", "--no-progress-bar", image, check=False, timeout=300)
+    accounting = run(
+        "ntfsresize", "--info", "--force", "--no-progress-bar", image, check=False, timeout=300
+    )
     # It also reports a volume too full to shrink as an error; what it checks comes before that.
-    expect("Accounting clusters" in accounting.stdout and "Collecting" in accounting.stdout,
-           "ntfsresize finds the volume inconsistent:\n" + accounting.stdout + accounting.stderr)
+    expect(
+        "Accounting clusters" in accounting.stdout and "Collecting" in accounting.stdout,
+        "ntfsresize finds the volume inconsistent:\n" + accounting.stdout + accounting.stderr,
+    )
     expect_no_differences(check_image(image, copies), "volume_check")
 
 
@@ -61,8 +65,10 @@ def check_against_sources(expected):
     """The copies of real trees have what their originals have."""
     for source in ("/usr/include", "/usr/share/doc"):
         top = os.path.basename(source)
-        original = {f"{top}/{path}": entry._replace(nlink=None)
-                    for path, entry in manifest.from_directory(source).items()}
+        original = {
+            f"{top}/{path}": entry._replace(nlink=None)
+            for path, entry in manifest.from_directory(source).items()
+        }
         copied = {path: entry for path, entry in expected.items() if path.startswith(top + "/")}
         expect_no_differences(manifest.compare(original, copied), f"the copy of {source}")
 
@@ -120,22 +126,40 @@ def run_vm(images, work, *options):
     if shutil.which("qemu-system-x86_64") is None:
         raise CaseSkipped("qemu-system-x86_64 is not installed")
     result = os.path.join(work, "verdict.json")
-    run(os.path.join(ROOT, "scripts", "vm-ntfs3"), "--json", result, "--timeout", VM_TIMEOUT, *options, *images,
-        timeout=VM_TIMEOUT + 300, check=False)
+    run(
+        os.path.join(ROOT, "scripts", "vm-ntfs3"),
+        "--json",
+        result,
+        "--timeout",
+        VM_TIMEOUT,
+        *options,
+        *images,
+        timeout=VM_TIMEOUT + 300,
+        check=False,
+    )
     if not os.path.exists(result):
         raise CaseFailure("scripts/vm-ntfs3 gave no result")
     with open(result, encoding="utf-8") as source:
         report = json.load(source)
-    expect("problem" not in report, f"the virtual machine: {report.get('problem')}\n{report.get('console')}")
+    expect(
+        "problem" not in report,
+        f"the virtual machine: {report.get('problem')}\n{report.get('console')}",
+    )
     return {verdict["image"]: verdict for verdict in report["images"]}
 
 
 def check_verdict(verdict, expected):
     for step in ("ro", "rw"):
         got = manifest.from_ntfs3(verdict, step)
-        expect_no_differences(manifest.compare(manifest.adapt(expected, "ntfs3"), got), f"ntfs3 {step}")
+        expect_no_differences(
+            manifest.compare(manifest.adapt(expected, "ntfs3"), got), f"ntfs3 {step}"
+        )
         expect(verdict[step]["unmounted"], f"ntfs3 could not unmount it after {step}")
-    complaints = [line for line in verdict["kernel_log"] if "ntfs3" in line and "Mark volume as dirty" not in line]
+    complaints = [
+        line
+        for line in verdict["kernel_log"]
+        if "ntfs3" in line and "Mark volume as dirty" not in line
+    ]
     expect(not complaints, "ntfs3 complained:\n" + "\n".join(complaints[:10]))
 
 

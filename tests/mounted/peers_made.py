@@ -2,8 +2,8 @@
 """Volumes that others made read the same through ntfs-wal, and what it changes on them, they read.
 
 Made here by mkntfs and ntfs-3g, and by the kernel's ntfs3 in a virtual machine; and the collected
-images: Windows' own volumes, volumes whose log is dirty, damaged volumes (these may be refused; nothing
-may crash, hang or make them worse).
+images: Windows' own volumes, volumes whose log is dirty, damaged volumes (these may be refused;
+nothing may crash, hang or make them worse).
 
 usage: peers_made.py [WORD...]     only cases whose names contain a word
 """
@@ -37,10 +37,20 @@ for n in 'a:b' 'q?' 'end.' 'CON' 'readme' 'README'; do echo "$n" > "$n" || exit 
 mv deep moved && truncate -s 100000 random
 """
 WINDOWS_IMAGES = ("ms_lastaccess", "ms_2m", "vel_charlie", "plaso_vss", "cf_testfs1", "grr")
-DIRTY_IMAGES = ("js_tiny", "rewind/grr.back12.undo10", "rewind/grr.back4.undo4", "rewind/ms_lastaccess.back6.undo5")
-DAMAGED_IMAGES = ("data_size_init_size_bigger_than_alloc_size_DATA_attr", "incompleted_multi_sector_transfer_after",
-                  "ir_missing_in_parent_orphaned_file", "mismatch_index_filename", "orphan_mft_entries",
-                  "root_attribute_missing_in_directory")
+DIRTY_IMAGES = (
+    "js_tiny",
+    "rewind/grr.back12.undo10",
+    "rewind/grr.back4.undo4",
+    "rewind/ms_lastaccess.back6.undo5",
+)
+DAMAGED_IMAGES = (
+    "data_size_init_size_bigger_than_alloc_size_DATA_attr",
+    "incompleted_multi_sector_transfer_after",
+    "ir_missing_in_parent_orphaned_file",
+    "mismatch_index_filename",
+    "orphan_mft_entries",
+    "root_attribute_missing_in_directory",
+)
 
 
 def make_by_ntfs3g(fillers, image):
@@ -58,8 +68,13 @@ def make_by_ntfs3(image, work):
     run("tar", "-cf", payload, "-C", "/usr/include", "linux", "asm-generic")
     with open(script, "w", encoding="ascii") as out:
         out.write(NTFS3_CHANGES)
-    verdict = run_vm([image], work, "--changes", script, "--payload", payload, "--write", "--skip-readonly")[image]
-    expect(verdict.get("changes", {}).get("exit") == 0, f"the script in the virtual machine: {verdict.get('changes')}")
+    verdict = run_vm(
+        [image], work, "--changes", script, "--payload", payload, "--write", "--skip-readonly"
+    )[image]
+    expect(
+        verdict.get("changes", {}).get("exit") == 0,
+        f"the script in the virtual machine: {verdict.get('changes')}",
+    )
     return manifest.from_lines(verdict["changed"]["list"])
 
 
@@ -70,8 +85,11 @@ def read_by_us(driver, image, errors=None):
 
 def comparable(entries):
     """What both sides show of files that neither stores as plain ones."""
-    return {path: entry for path, entry in entries.items()
-            if entry.type in "fd" and not path.startswith(("System Volume Information", "$RECYCLE.BIN"))}
+    return {
+        path: entry
+        for path, entry in entries.items()
+        if entry.type in "fd" and not path.startswith(("System Volume Information", "$RECYCLE.BIN"))
+    }
 
 
 def change(directory):
@@ -84,7 +102,9 @@ def change(directory):
             out.write(b"%d" % number * number)
     for number in range(0, 500, 2):
         os.unlink(os.path.join(place, f"file {number}"))
-    files = sorted(entry.path for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False))
+    files = sorted(
+        entry.path for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)
+    )
     for number, path in enumerate(files[:40]):
         if number % 4 == 0:
             os.rename(path, path + " renamed")
@@ -111,7 +131,10 @@ def change_a_copy(driver, image, copy, strict):
         before, after = set(check_image(image, copies=False)), set(check_image(copy, copies=False))
         expect_no_differences(sorted(after - before), "volume_check, new findings")
     got = manifest.from_ntfs3g(copy, [])
-    expect_no_differences(manifest.compare(comparable(manifest.adapt(expected, "ntfs-3g")), comparable(got)), "ntfs-3g")
+    expect_no_differences(
+        manifest.compare(comparable(manifest.adapt(expected, "ntfs-3g")), comparable(got)),
+        "ntfs-3g",
+    )
     return expected
 
 
@@ -124,8 +147,14 @@ def peers_made(suite, driver, work):
         with suite.case(f"ntfs-3g: {name}: reads the same"):
             make_by_ntfs3g(fillers, image)
             reference = manifest.from_ntfs3g(image)
-            expect_no_differences(manifest.compare(manifest.adapt(reference, "ntfs-3g"), read_by_us(driver, image),
-                                                   ignore=("mtime",) if name == "shapes" else ()), "ntfs-wal")
+            expect_no_differences(
+                manifest.compare(
+                    manifest.adapt(reference, "ntfs-3g"),
+                    read_by_us(driver, image),
+                    ignore=("mtime",) if name == "shapes" else (),
+                ),
+                "ntfs-wal",
+            )
         with suite.case(f"ntfs-3g: {name}: changed copy"):
             copy = image + ".changed.img"
             changed[copy] = change_a_copy(driver, image, copy, strict=True)
@@ -134,7 +163,9 @@ def peers_made(suite, driver, work):
         image = os.path.join(work, "ntfs3.img")
         with suite.case("ntfs3: reads the same"):
             reference = make_by_ntfs3(image, work)
-            expect_no_differences(manifest.compare(reference, read_by_us(driver, image)), "ntfs-wal")
+            expect_no_differences(
+                manifest.compare(reference, read_by_us(driver, image)), "ntfs-wal"
+            )
         with suite.case("ntfs3: changed copy"):
             copy = image + ".changed.img"
             changed[copy] = change_a_copy(driver, image, copy, strict=True)
@@ -174,7 +205,10 @@ def dirty_and_damaged(suite, driver, work):
                 digest = run("sha256sum", image).stdout
                 refused = run(volume.PROGRAM, "mount", image, work_mount(work), check=False)
                 volume.force_unmount(work_mount(work))
-                expect(refused.returncode > 0, f"not refused, or a crash: exit code {refused.returncode}")
+                expect(
+                    refused.returncode > 0,
+                    f"not refused, or a crash: exit code {refused.returncode}",
+                )
                 expect("clean" in refused.stderr, "no clear message: " + refused.stderr)
                 expect(run("sha256sum", image).stdout == digest, "the refusal changed the image")
                 os.unlink(image)
@@ -206,7 +240,10 @@ def damaged(driver, image, work):
             print(f"     {len(found)} entries read, {len(troubles)} not", flush=True)
             if not options:
                 try_changes(directory)
-            expect(volume.is_mounted(directory) and os.listdir(directory) is not None, "the daemon is gone")
+            expect(
+                volume.is_mounted(directory) and os.listdir(directory) is not None,
+                "the daemon is gone",
+            )
             driver.unmount(directory)
         finally:
             volume.force_unmount(directory)
@@ -250,9 +287,15 @@ def main():
                 got = {step: comparable(manifest.from_ntfs3(judged, step)) for step in ("ro", "rw")}
                 wanted = comparable(changed[image])
                 for step, entries in got.items():
-                    special = {path for path, entry in changed[image].items() if entry.type not in "fd"}
-                    entries = {path: entry for path, entry in entries.items() if path not in special}
-                    expect_no_differences(manifest.compare(wanted, entries, ignore=("mtime",)), f"ntfs3 {step}")
+                    special = {
+                        path for path, entry in changed[image].items() if entry.type not in "fd"
+                    }
+                    entries = {
+                        path: entry for path, entry in entries.items() if path not in special
+                    }
+                    expect_no_differences(
+                        manifest.compare(wanted, entries, ignore=("mtime",)), f"ntfs3 {step}"
+                    )
     suite.finish()
 
 

@@ -35,10 +35,15 @@ def expect_error(code, action, *arguments):
     try:
         action(*arguments)
     except OSError as error:
-        expect(error.errno in codes, f"{action.__name__}{arguments}: {error}, expected "
-               f"{' or '.join(errno.errorcode[c] for c in codes)}")
+        expect(
+            error.errno in codes,
+            f"{action.__name__}{arguments}: {error}, expected "
+            f"{' or '.join(errno.errorcode[c] for c in codes)}",
+        )
     else:
-        expect(False, f"{action.__name__}{arguments} succeeded, expected {errno.errorcode[codes[0]]}")
+        expect(
+            False, f"{action.__name__}{arguments} succeeded, expected {errno.errorcode[codes[0]]}"
+        )
 
 
 def write(path, content=b"content", mode="xb"):
@@ -80,7 +85,11 @@ def rename_exchanges(place):
     os.mkdir(f"{place}/other")
     write(f"{place}/other/x", b"x")
     rename2(f"{place}/other/x", f"{place}/directory", RENAME_EXCHANGE)
-    expect_equal((read(f"{place}/other/x"), read(f"{place}/directory")), (b"file", b"x"), "across directories")
+    expect_equal(
+        (read(f"{place}/other/x"), read(f"{place}/directory")),
+        (b"file", b"x"),
+        "across directories",
+    )
     expect_error(errno.ENOENT, rename2, f"{place}/directory", f"{place}/absent", RENAME_EXCHANGE)
 
 
@@ -101,7 +110,9 @@ def rename_replaces(place):
     expect_error(errno.EINVAL, os.rename, f"{place}/empty", f"{place}/empty/child/inside")
     os.link(f"{place}/old", f"{place}/twin")
     os.rename(f"{place}/old", f"{place}/twin")
-    expect_equal(sorted(os.listdir(place)), ["empty", "old", "twin"], "renaming one link to the other")
+    expect_equal(
+        sorted(os.listdir(place)), ["empty", "old", "twin"], "renaming one link to the other"
+    )
 
 
 @case
@@ -168,7 +179,9 @@ def holes_and_data(place):
         expect_equal(os.fstat(handle).st_size, 64 * MIB + 65536, "size")
         data = os.lseek(handle, 0, os.SEEK_DATA)
         expect(data <= 64 * MIB, f"SEEK_DATA gives {data}")
-        expect_equal(os.lseek(handle, 64 * MIB, os.SEEK_HOLE), 64 * MIB + 65536, "SEEK_HOLE at the end")
+        expect_equal(
+            os.lseek(handle, 64 * MIB, os.SEEK_HOLE), 64 * MIB + 65536, "SEEK_HOLE at the end"
+        )
         expect_error(errno.ENXIO, os.lseek, handle, 65 * MIB, os.SEEK_DATA)
         os.truncate(f"{place}/sparse", 1 << 40)
         expect_equal(os.pread(handle, 10, (1 << 40) - 10), bytes(10), "end of a file of 1 TiB")
@@ -190,8 +203,13 @@ def allocate_punch_and_zero(place):
         before = os.fstat(handle).st_blocks
         fallocate(handle, PUNCH_HOLE | KEEP_SIZE, MIB, MIB)
         os.fsync(handle)
-        expect(os.fstat(handle).st_blocks * 512 <= before * 512 - MIB + 65536, "punching frees the space")
-        expect_equal(os.pread(handle, MIB + 2, MIB - 1), b"x" + bytes(MIB) + b"x", "around the hole")
+        expect(
+            os.fstat(handle).st_blocks * 512 <= before * 512 - MIB + 65536,
+            "punching frees the space",
+        )
+        expect_equal(
+            os.pread(handle, MIB + 2, MIB - 1), b"x" + bytes(MIB) + b"x", "around the hole"
+        )
         fallocate(handle, ZERO_RANGE | KEEP_SIZE, 3 * MIB, 10)
         expect_equal(os.pread(handle, 12, 3 * MIB - 1), b"x" + bytes(10) + b"x", "around the zeros")
         expect_error((errno.ENOSPC, errno.EFBIG), fallocate, handle, 0, 0, 1 << 45)
@@ -204,8 +222,10 @@ def copy_ranges(place):
     with open(f"{place}/source", "rb") as source, open(f"{place}/target", "w+b") as target:
         done = 0
         while done < MIB:
-            done += os.copy_file_range(source.fileno(), target.fileno(), MIB - done, MIB + done, done)
-    expect_equal(read(f"{place}/target"), content[MIB:2 * MIB], "the copy")
+            done += os.copy_file_range(
+                source.fileno(), target.fileno(), MIB - done, MIB + done, done
+            )
+    expect_equal(read(f"{place}/target"), content[MIB : 2 * MIB], "the copy")
 
 
 @case
@@ -224,7 +244,9 @@ def mapped_files(place):
 def executables_run(place):
     shutil.copy("/bin/ls", f"{place}/program")
     os.chmod(f"{place}/program", 0o755)
-    listed = subprocess.run([f"{place}/program", place], capture_output=True, text=True, timeout=30, check=True)
+    listed = subprocess.run(
+        [f"{place}/program", place], capture_output=True, text=True, timeout=30, check=True
+    )
     expect_equal(listed.stdout, "program\n", "output")
 
 
@@ -274,7 +296,11 @@ def names_have_limits(place):
     expect_error(errno.ENAMETOOLONG, write, f"{place}/{'n' * 256}")
     write(f"{place}/{'n' * 255}")
     write(f"{place}/{'é' * 255}")
-    expect_error((errno.EILSEQ, errno.EINVAL, errno.ENOENT), write, os.fsencode(place) + b"/bad \xff\xfe name")
+    expect_error(
+        (errno.EILSEQ, errno.EINVAL, errno.ENOENT),
+        write,
+        os.fsencode(place) + b"/bad \xff\xfe name",
+    )
     for name in ("CON", "a:b", "q?", "end.", "end ", "back\\slash", "\x01"):
         write(f"{place}/{name}", name.encode())
         expect_equal(read(f"{place}/{name}"), name.encode(), f"content of {name!r}")
@@ -286,7 +312,9 @@ def times_are_kept(place):
     write(path)
     os.utime(path, ns=(1234567890123456700, 1500000000000000100))
     info = os.stat(path)
-    expect_equal((info.st_atime_ns, info.st_mtime_ns), (1234567890123456700, 1500000000000000100), "times")
+    expect_equal(
+        (info.st_atime_ns, info.st_mtime_ns), (1234567890123456700, 1500000000000000100), "times"
+    )
     write(path, b"more", "ab")
     expect(os.stat(path).st_mtime_ns > 1700000000000000000, "writing sets the modification time")
     directory_time = os.stat(place).st_mtime_ns
@@ -354,7 +382,9 @@ def run_all(suite, driver, work):
                         function(place)
             expected = manifest.from_directory(directory)
         with mounted(driver, image) as directory:
-            expect_no_differences(manifest.compare(expected, manifest.from_directory(directory)), "after a remount")
+            expect_no_differences(
+                manifest.compare(expected, manifest.from_directory(directory)), "after a remount"
+            )
         if driver.is_ntfs:
             check_volume(image)
 
@@ -374,7 +404,21 @@ def mount_options(suite, driver, work):
         expect_equal(run("sha256sum", image).stdout, digest, "the image after a read-only mount")
     with suite.case("windows_names refuses what Windows forbids"):
         with mounted(driver, image, "windows_names") as directory:
-            for name in ("CON", "con", "aux.txt", "COM1", "a:b", "q?", "a*", "end.", "end ", "a\\b", "\x01", "<", "|"):
+            for name in (
+                "CON",
+                "con",
+                "aux.txt",
+                "COM1",
+                "a:b",
+                "q?",
+                "a*",
+                "end.",
+                "end ",
+                "a\\b",
+                "\x01",
+                "<",
+                "|",
+            ):
                 expect_error((errno.EINVAL, errno.EPERM), write, f"{directory}/{name}")
             write(f"{directory}/console")
     with suite.case("nowriteback mount"):
@@ -386,7 +430,7 @@ def mount_options(suite, driver, work):
 
 
 def kill_in_a_copy(suite, driver, work):
-    """Until recovery lands, a volume whose log is not clean is refused, with a message that says so."""
+    """Until recovery lands, a volume with an unclean log is refused, with a message that says so."""
     name = "unclean log is refused with a message"
     if driver.name != "ntfs-wal":
         suite.skip(name, f"not about {driver.name}")
@@ -395,12 +439,20 @@ def kill_in_a_copy(suite, driver, work):
         image, directory = os.path.join(work, "killed.img"), os.path.join(work, "killed")
         driver.format(image, 256 * MIB)
         os.mkdir(directory)
-        server = subprocess.Popen([PROGRAM, "mount", "-f", image, directory], stderr=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            [PROGRAM, "mount", "-f", image, directory], stderr=subprocess.DEVNULL
+        )
         try:
             volume.wait_until(lambda: volume.is_mounted(directory), "mounted")
-            copy = subprocess.Popen(["cp", "-r", "/usr/include", directory], stderr=subprocess.DEVNULL)
-            volume.wait_until(lambda: len(os.listdir(directory + "/include")) > 20
-                              if os.path.isdir(directory + "/include") else False, "the copy is under way")
+            copy = subprocess.Popen(
+                ["cp", "-r", "/usr/include", directory], stderr=subprocess.DEVNULL
+            )
+            volume.wait_until(
+                lambda: len(os.listdir(directory + "/include")) > 20
+                if os.path.isdir(directory + "/include")
+                else False,
+                "the copy is under way",
+            )
             run("sync", "-f", directory)
             server.kill()
             copy.wait(timeout=60)
@@ -411,7 +463,10 @@ def kill_in_a_copy(suite, driver, work):
         refused = run(PROGRAM, "mount", image, directory, check=False)
         volume.force_unmount(directory)
         expect(refused.returncode != 0, "the mount of an unclean volume was not refused")
-        expect("log" in refused.stderr and "clean" in refused.stderr, "no clear message: " + refused.stderr)
+        expect(
+            "log" in refused.stderr and "clean" in refused.stderr,
+            "no clear message: " + refused.stderr,
+        )
         expect_equal(run(PROGRAM, "probe", image, check=False).returncode, 15, "probe")
 
 

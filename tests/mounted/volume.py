@@ -1,8 +1,8 @@
 """Volumes for the suites: making them, mounting them, and the file systems that do so.
 
-The suites test ntfs-wal; NTFS_WAL_SUBJECT=ntfs-3g (or ext4) runs them with a peer instead, which shows
-that a suite itself is right. NTFS_WAL_BUILD names the build folder (build), NTFS_WAL_WORK where
-images and mount points go (/var/tmp; it must be a real disk for O_DIRECT).
+The suites test ntfs-wal; NTFS_WAL_SUBJECT=ntfs-3g (or ext4) runs them with a peer instead, which
+shows that a suite itself is right. NTFS_WAL_BUILD names the build folder (build), NTFS_WAL_WORK
+where images and mount points go (/var/tmp; it must be a real disk for O_DIRECT).
 """
 import contextlib
 import os
@@ -17,7 +17,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.abspath(os.environ.get("NTFS_WAL_BUILD") or os.path.join(ROOT, "build"))
 WORK = os.environ.get("NTFS_WAL_WORK") or "/var/tmp"
 PROGRAM = os.path.join(BUILD, "ntfs-wal")
-IMAGES = os.environ.get("NTFS_WAL_IMAGES") or os.path.join(os.path.dirname(ROOT), "shared", "images")
+IMAGES = os.environ.get("NTFS_WAL_IMAGES") or os.path.join(
+    os.path.dirname(ROOT), "shared", "images"
+)
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -26,13 +28,22 @@ def run(*command, timeout=120, check=True, **options):
     """Runs a command; its output is in the failure when it fails or takes too long."""
     shown = " ".join(str(word) for word in command)
     try:
-        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=timeout,
-                              text=True, errors="replace", **options)
+        done = subprocess.run(
+            [str(word) for word in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            text=True,
+            errors="replace",
+            **options,
+        )
     except subprocess.TimeoutExpired as late:
         raise CaseFailure(f"no end after {timeout} s: {shown}") from late
     if check and done.returncode != 0:
-        raise CaseFailure(f"exit code {done.returncode}: {shown}\n{(done.stdout + done.stderr)[-3000:]}")
+        raise CaseFailure(
+            f"exit code {done.returncode}: {shown}\n{(done.stdout + done.stderr)[-3000:]}"
+        )
     return done
 
 
@@ -79,18 +90,29 @@ class Ntfs3g:
 
     def format(self, image, size, *options):
         make_sparse(image, size)
-        clusters = ["-c", options[options.index("--cluster-size") + 1]] if "--cluster-size" in options else []
+        clusters = (
+            ["-c", options[options.index("--cluster-size") + 1]]
+            if "--cluster-size" in options
+            else []
+        )
         run("mkntfs", "-q", "-F", *clusters, image)
 
     def mount(self, image, directory, options=""):
-        run("ntfs-3g", "-o", ",".join(filter(None, ["big_writes,special_files=wsl", options])), image,
-            directory)
+        run(
+            "ntfs-3g",
+            "-o",
+            ",".join(filter(None, ["big_writes,special_files=wsl", options])),
+            image,
+            directory,
+        )
 
     def unmount(self, directory):
         # The daemon writes its last metadata after the unmount, with the image open all the while.
         run("umount", directory)
-        wait_until(lambda: run("pgrep", "-f", f"ntfs-3g .* {directory}$", check=False).returncode != 0,
-                   "ntfs-3g ended")
+        wait_until(
+            lambda: run("pgrep", "-f", f"ntfs-3g .* {directory}$", check=False).returncode != 0,
+            "ntfs-3g ended",
+        )
 
 
 class Ext4:
@@ -131,7 +153,7 @@ def force_unmount(directory):
 
 @contextlib.contextmanager
 def mounted(driver, image, options="", directory=None):
-    """The image's tree for as long as the context lasts; unmounted cleanly, or by force on failure."""
+    """The image's tree while the context lasts; unmounted cleanly, or by force on failure."""
     place = directory or tempfile.mkdtemp(prefix="mount-", dir=os.path.dirname(image))
     try:
         driver.mount(image, place, options)
@@ -167,19 +189,33 @@ FUSE_FLAGS = ["-I/usr/include/fuse3", "-lfuse3"]
 
 
 def program(name):
-    """Path of a test program: that of the build, or else compiled here when it is missing or old."""
+    """Path of a test program: that of the build, or compiled here when that is missing or old."""
     sources = [os.path.join(ROOT, source) for source in SOURCES[name]]
     newest = max(os.path.getmtime(source) for source in sources)
     built = os.path.join(BUILD, "tests", "mounted", name)
     if os.path.exists(built) and os.path.getmtime(built) >= newest:
         return built
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ntfs-wal")
+    cache = os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ntfs-wal"
+    )
     os.makedirs(cache, exist_ok=True)
     target = os.path.join(cache, name)
     if not os.path.exists(target) or os.path.getmtime(target) < newest:
         part = f"{target}.{os.getpid()}"
         flags = FUSE_FLAGS if name == "memory_fuse" else []
-        run("g++", "-std=c++20", "-O2", "-I", ROOT, *sources, "-o", part, *flags, "-lpthread", timeout=300)
+        run(
+            "g++",
+            "-std=c++20",
+            "-O2",
+            "-I",
+            ROOT,
+            *sources,
+            "-o",
+            part,
+            *flags,
+            "-lpthread",
+            timeout=300,
+        )
         os.rename(part, target)
     return target
 

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Checks that a volume image is consistent, with a parser of its own that knows nothing of the program.
+"""Checks that a volume image is consistent, with a parser that shares nothing with the program.
 
   clusters     none claimed twice, none leaked, none used but free in $Bitmap
-  records      $MFT's bitmap agrees with the records' own flags; $MFTMirr agrees with $MFT; extension
+  records      $MFT's bitmap agrees with the records' own flags; $MFTMirr agrees with $MFT;
+  extension
                records and attribute lists name each other; no record without a name
   streams      mapping pairs decode, pieces follow each other, valid data <= size <= allocated
   directories  names in order, every index block reachable once and marked in the index's bitmap,
@@ -10,7 +11,8 @@
                sizes and times (of files with one name), parents
   volume       not dirty, the last sector is a copy of the boot sector
 
-command line: volume_check.py IMAGE [--runs PATH]     one line a finding; exit code 1 when there is any
+command line: volume_check.py IMAGE [--runs PATH]     one line a finding; exit code 1 when there is
+any
 """
 import collections
 import mmap
@@ -27,13 +29,16 @@ MFT, MFT_MIRROR, VOLUME, ROOT, BITMAP_FILE, BOOT, BAD_CLUSTERS, UPCASE = 0, 1, 3
 DOS_NAMESPACE = 2
 
 Attribute = collections.namedtuple(
-    "Attribute", "kind name instance resident flags value low high allocated size valid total runs")
+    "Attribute", "kind name instance resident flags value low high allocated size valid total runs"
+)
 Name = collections.namedtuple("Name", "parent text namespace modified allocated size flags")
 
 
 class Volume:
     def __init__(self, path, copies=True):
-        self.copies = copies   # whether to compare what index entries repeat; Windows lets it grow old
+        self.copies = (
+            copies  # whether to compare what index entries repeat; Windows lets it grow old
+        )
         with open(path, "rb") as image:
             self.bytes = mmap.mmap(image.fileno(), 0, access=mmap.ACCESS_READ)
         self.findings = []
@@ -42,14 +47,16 @@ class Volume:
             sys.exit(f"{path}: not NTFS")
         self.sector = struct.unpack_from("<H", boot, 0x0B)[0]
         per_cluster = boot[0x0D]
-        self.cluster = self.sector * (per_cluster if per_cluster <= 128 else 1 << (256 - per_cluster))
+        self.cluster = self.sector * (
+            per_cluster if per_cluster <= 128 else 1 << (256 - per_cluster)
+        )
         self.sectors, self.mft_lcn, self.mirror_lcn = struct.unpack_from("<QQQ", boot, 0x28)
         self.clusters = self.sectors * self.sector // self.cluster
         self.record_bytes = self.size_code(boot[0x40])
         self.index_bytes = self.size_code(boot[0x44])
         self.used = bytearray(self.clusters)
-        self.names = {}        # record -> [Name]
-        self.bases = {}        # record -> its attributes, extension records included
+        self.names = {}  # record -> [Name]
+        self.bases = {}  # record -> its attributes, extension records included
         self.sequences = {}
         self.flags = {}
         self.links = {}
@@ -73,10 +80,10 @@ class Volume:
             return None
         for i in range(1, count):
             end = i * 512 - 2
-            if raw[end:end + 2] != raw[offset:offset + 2]:
+            if raw[end : end + 2] != raw[offset : offset + 2]:
                 self.finding(what, "is torn at sector", i - 1)
                 return None
-            block[end:end + 2] = raw[offset + 2 * i:offset + 2 * i + 2]
+            block[end : end + 2] = raw[offset + 2 * i : offset + 2 * i + 2]
         return bytes(block)
 
     def decode_runs(self, pairs, low, what):
@@ -84,9 +91,10 @@ class Volume:
         runs, at, lcn, vcn = [], 0, 0, low
         while at < len(pairs) and pairs[at]:
             length_size, lcn_size = pairs[at] & 15, pairs[at] >> 4
-            length = int.from_bytes(pairs[at + 1:at + 1 + length_size], "little", signed=True)
-            step = int.from_bytes(pairs[at + 1 + length_size:at + 1 + length_size + lcn_size], "little",
-                                  signed=True)
+            length = int.from_bytes(pairs[at + 1 : at + 1 + length_size], "little", signed=True)
+            step = int.from_bytes(
+                pairs[at + 1 + length_size : at + 1 + length_size + lcn_size], "little", signed=True
+            )
             at += 1 + length_size + lcn_size
             if length <= 0:
                 self.finding(what, "has a run of length", length)
@@ -102,42 +110,64 @@ class Volume:
         return runs
 
     def attributes_of(self, record, number):
-        at, = struct.unpack_from("<H", record, 0x14)
-        bytes_in_use, = struct.unpack_from("<I", record, 0x18)
+        (at,) = struct.unpack_from("<H", record, 0x14)
+        (bytes_in_use,) = struct.unpack_from("<I", record, 0x18)
         found = []
         while at + 4 <= bytes_in_use:
-            kind, = struct.unpack_from("<I", record, at)
+            (kind,) = struct.unpack_from("<I", record, at)
             if kind == 0xFFFFFFFF:
                 if (at + 8) != bytes_in_use:
-                    self.finding(f"record {number}: {bytes_in_use} bytes in use, the end is at {at + 8}")
+                    self.finding(
+                        f"record {number}: {bytes_in_use} bytes in use, the end is at {at + 8}"
+                    )
                 return found
-            length, = struct.unpack_from("<I", record, at + 4)
+            (length,) = struct.unpack_from("<I", record, at + 4)
             if length < 24 or length % 8 or at + length > bytes_in_use:
                 self.finding(f"record {number}: attribute {kind:#x} has length {length}")
                 return found
-            found.append(self.attribute(record[at:at + length], kind, number))
+            found.append(self.attribute(record[at : at + length], kind, number))
             at += length
         self.finding(f"record {number}: attributes have no end")
         return found
 
     def attribute(self, raw, kind, number):
-        nonresident, name_length, name_offset, flags, instance = struct.unpack_from("<BBHHH", raw, 8)
-        name = raw[name_offset:name_offset + 2 * name_length].decode("utf-16-le", "replace")
+        nonresident, name_length, name_offset, flags, instance = struct.unpack_from(
+            "<BBHHH", raw, 8
+        )
+        name = raw[name_offset : name_offset + 2 * name_length].decode("utf-16-le", "replace")
         what = f"record {number}: attribute {kind:#x} {name!r}"
         if not nonresident:
             length, offset = struct.unpack_from("<IH", raw, 0x10)
             if offset + length > len(raw):
                 self.finding(what, "value leaves the attribute")
-            return Attribute(kind, name, instance, True, flags, raw[offset:offset + length], 0, 0, 0, length,
-                             length, 0, [])
+            return Attribute(
+                kind,
+                name,
+                instance,
+                True,
+                flags,
+                raw[offset : offset + length],
+                0,
+                0,
+                0,
+                length,
+                length,
+                0,
+                [],
+            )
         low, high, pairs = struct.unpack_from("<QqH", raw, 0x10)
         allocated, size, valid = struct.unpack_from("<QQQ", raw, 0x28) if low == 0 else (0, 0, 0)
-        total = struct.unpack_from("<Q", raw, 0x40)[0] if low == 0 and pairs >= 0x48 and (
-            flags & (COMPRESSED | SPARSE)) else allocated
+        total = (
+            struct.unpack_from("<Q", raw, 0x40)[0]
+            if low == 0 and pairs >= 0x48 and (flags & (COMPRESSED | SPARSE))
+            else allocated
+        )
         runs = self.decode_runs(raw[pairs:], low, what)
         if sum(run[2] for run in runs) != high + 1 - low:
             self.finding(what, f"maps {sum(run[2] for run in runs)} clusters, names {low}..{high}")
-        return Attribute(kind, name, instance, False, flags, b"", low, high, allocated, size, valid, total, runs)
+        return Attribute(
+            kind, name, instance, False, flags, b"", low, high, allocated, size, valid, total, runs
+        )
 
     def content(self, pieces):
         """All bytes of a stream, given its attributes in vcn order."""
@@ -146,9 +176,12 @@ class Volume:
         parts = []
         for piece in pieces:
             for _, lcn, length in piece.runs:
-                parts.append(bytes(length * self.cluster) if lcn is None else
-                             self.bytes[lcn * self.cluster:(lcn + length) * self.cluster])
-        content = b"".join(parts)[:pieces[0].size]
+                parts.append(
+                    bytes(length * self.cluster)
+                    if lcn is None
+                    else self.bytes[lcn * self.cluster : (lcn + length) * self.cluster]
+                )
+        content = b"".join(parts)[: pieces[0].size]
         valid = pieces[0].valid
         return content[:valid] + bytes(max(0, len(content) - valid))
 
@@ -156,7 +189,9 @@ class Volume:
 
     def read_records(self):
         position = self.mft_lcn * self.cluster
-        first = self.fixed_up(self.bytes[position:position + self.record_bytes], b"FILE", "record 0")
+        first = self.fixed_up(
+            self.bytes[position : position + self.record_bytes], b"FILE", "record 0"
+        )
         if first is None:
             return
         mine = self.attributes_of(first, MFT)
@@ -165,20 +200,23 @@ class Volume:
         count = len(mft) // self.record_bytes
         extensions = collections.defaultdict(list)
         for number in range(count):
-            raw = mft[number * self.record_bytes:(number + 1) * self.record_bytes]
+            raw = mft[number * self.record_bytes : (number + 1) * self.record_bytes]
             if raw[:4] != b"FILE":
                 if any(raw):
                     self.finding(f"record {number} is neither FILE nor zero: {raw[:4]}")
                 continue
-            flags, = struct.unpack_from("<H", raw, 0x16)
-            self.sequences[number], self.flags[number] = struct.unpack_from("<H", raw, 0x10)[0], flags
+            (flags,) = struct.unpack_from("<H", raw, 0x16)
+            self.sequences[number], self.flags[number] = (
+                struct.unpack_from("<H", raw, 0x10)[0],
+                flags,
+            )
             if not flags & IN_USE:
                 continue
             record = self.fixed_up(raw, b"FILE", f"record {number}")
             if record is None:
                 continue
-            base, = struct.unpack_from("<Q", record, 0x20)
-            self.links[number], = struct.unpack_from("<H", record, 0x12)
+            (base,) = struct.unpack_from("<Q", record, 0x20)
+            (self.links[number],) = struct.unpack_from("<H", record, 0x12)
             attributes = self.attributes_of(record, number)
             if base:
                 extensions[base & REFERENCE_MASK].append((number, base >> 48, attributes))
@@ -196,7 +234,7 @@ class Volume:
             for kind, low, reference, _ in self.list_entries(self.content(lists)):
                 number = reference & REFERENCE_MASK
                 if kind == DATA and low > 0 and number != MFT:
-                    raw = known[number * self.record_bytes:(number + 1) * self.record_bytes]
+                    raw = known[number * self.record_bytes : (number + 1) * self.record_bytes]
                     record = self.fixed_up(raw, b"FILE", f"record {number}")
                     pieces += [a for a in self.attributes_of(record, number) if a.kind == DATA]
                     pieces.sort(key=lambda a: a.low)
@@ -206,8 +244,7 @@ class Volume:
     def list_entries(self, content):
         at, entries = 0, []
         while at + 26 <= len(content):
-            kind, length, low, reference, instance = struct.unpack_from(
-                "<IHxxQQH", content, at)
+            kind, length, low, reference, instance = struct.unpack_from("<IHxxQQH", content, at)
             if length < 26 or at + length > len(content):
                 self.finding("an attribute list entry has length", length)
                 break
@@ -218,11 +255,15 @@ class Volume:
     def join_extensions(self, extensions):
         for base, parts in extensions.items():
             if base not in self.bases:
-                self.finding("extension records", [p[0] for p in parts], "of record", base, "which is free")
+                self.finding(
+                    "extension records", [p[0] for p in parts], "of record", base, "which is free"
+                )
                 continue
             for number, sequence, attributes in parts:
                 if sequence != self.sequences[base]:
-                    self.finding(f"extension record {number} names record {base} with sequence {sequence}")
+                    self.finding(
+                        f"extension record {number} names record {base} with sequence {sequence}"
+                    )
                 self.bases[base] += [(number, a) for a in attributes]
         for base, attributes in self.bases.items():
             lists = [a for _, a in attributes if a.kind == ATTRIBUTE_LIST]
@@ -230,10 +271,15 @@ class Volume:
                 if base in extensions:
                     self.finding(f"record {base} has extension records and no attribute list")
                 continue
-            listed = sorted((kind, low, reference & REFERENCE_MASK, instance)
-                            for kind, low, reference, instance in self.list_entries(self.content(lists)))
-            present = sorted((a.kind, a.low, number, a.instance) for number, a in attributes
-                             if a.kind != ATTRIBUTE_LIST)
+            listed = sorted(
+                (kind, low, reference & REFERENCE_MASK, instance)
+                for kind, low, reference, instance in self.list_entries(self.content(lists))
+            )
+            present = sorted(
+                (a.kind, a.low, number, a.instance)
+                for number, a in attributes
+                if a.kind != ATTRIBUTE_LIST
+            )
             if listed != present:
                 odd = set(listed) ^ set(present)
                 self.finding(f"record {base}: its attribute list differs in", sorted(odd)[:5])
@@ -245,15 +291,20 @@ class Volume:
             marked = number // 8 < len(bits) and bool(bits[number // 8] >> number % 8 & 1)
             in_use = bool(self.flags.get(number, 0) & IN_USE)
             if marked != in_use and not (number < FIRST_USER_RECORD and marked):
-                self.finding(f"record {number} is {'in use' if in_use else 'free'}, not so in $MFT's bitmap")
+                self.finding(
+                    f"record {number} is {'in use' if in_use else 'free'}, not so in $MFT's bitmap"
+                )
 
     def check_mirror(self, mft):
         mirror = self.content(self.pieces(MFT_MIRROR, DATA, ""))
         length = min(len(mirror), max(4 * self.record_bytes, self.cluster))
         if mirror[:length] != mft[:length]:
-            numbers = [i for i in range(length // self.record_bytes)
-                       if mirror[i * self.record_bytes:(i + 1) * self.record_bytes] !=
-                       mft[i * self.record_bytes:(i + 1) * self.record_bytes]]
+            numbers = [
+                i
+                for i in range(length // self.record_bytes)
+                if mirror[i * self.record_bytes : (i + 1) * self.record_bytes]
+                != mft[i * self.record_bytes : (i + 1) * self.record_bytes]
+            ]
             self.finding("$MFTMirr differs from $MFT in records", numbers)
 
     def pieces(self, number, kind, name):
@@ -270,8 +321,11 @@ class Volume:
                     streams[attribute.kind, attribute.name].append(attribute)
             for (kind, name), pieces in streams.items():
                 pieces.sort(key=lambda a: a.low)
-                self.check_stream(f"record {number}: attribute {kind:#x} {name!r}", pieces,
-                                  number == BAD_CLUSTERS and name == "$Bad")
+                self.check_stream(
+                    f"record {number}: attribute {kind:#x} {name!r}",
+                    pieces,
+                    number == BAD_CLUSTERS and name == "$Bad",
+                )
 
     def check_stream(self, what, pieces, is_bad_list):
         head, vcn, claimed = pieces[0], 0, 0
@@ -290,13 +344,17 @@ class Volume:
             self.finding(what, f"valid {head.valid}, size {head.size}, allocated {head.allocated}")
         if head.allocated != vcn * self.cluster and not is_bad_list:
             self.finding(what, f"allocated {head.allocated} but maps {vcn} clusters")
-        if head.flags & (SPARSE | COMPRESSED) and head.total != claimed * self.cluster and not is_bad_list:
+        if (
+            head.flags & (SPARSE | COMPRESSED)
+            and head.total != claimed * self.cluster
+            and not is_bad_list
+        ):
             self.finding(what, f"total allocated {head.total}, owns {claimed} clusters")
 
     def claim(self, what, lcn, length):
-        if any(self.used[lcn:lcn + length]):
+        if any(self.used[lcn : lcn + length]):
             self.finding(what, f"claims clusters that another stream owns, in {lcn}+{length}")
-        self.used[lcn:lcn + length] = b"\1" * length
+        self.used[lcn : lcn + length] = b"\1" * length
 
     def check_cluster_bitmap(self):
         bits = self.content(self.pieces(BITMAP_FILE, DATA, ""))
@@ -305,7 +363,7 @@ class Volume:
         marked = b"".join(table[byte] for byte in bits)
         if len(marked) < self.clusters:
             self.finding("$Bitmap has", len(marked), "bits for", self.clusters, "clusters")
-        if marked[:self.clusters] != self.used:
+        if marked[: self.clusters] != self.used:
             leaked = [i for i in range(self.clusters) if marked[i] and not self.used[i]]
             lost = [i for i in range(self.clusters) if not marked[i] and self.used[i]]
             if leaked:
@@ -318,17 +376,21 @@ class Volume:
     def parse_name(self, value):
         parent, _, modified, _, _, allocated, size, flags = struct.unpack_from("<QQQQQQQI", value)
         length, namespace = value[0x40], value[0x41]
-        text = value[0x42:0x42 + 2 * length]
+        text = value[0x42 : 0x42 + 2 * length]
         return Name(parent, text, namespace, modified, allocated, size, flags)
 
     def collect_names(self):
         for number, attributes in self.bases.items():
-            self.names[number] = [self.parse_name(a.value) for _, a in attributes if a.kind == FILE_NAME]
+            self.names[number] = [
+                self.parse_name(a.value) for _, a in attributes if a.kind == FILE_NAME
+            ]
             if number >= FIRST_USER_RECORD and not self.names[number]:
                 self.finding(f"record {number} is in use and has no name")
             if number >= FIRST_USER_RECORD and self.links[number] != len(self.names[number]):
-                self.finding(f"record {number} has link count {self.links[number]} and "
-                             f"{len(self.names[number])} names")
+                self.finding(
+                    f"record {number} has link count {self.links[number]} and "
+                    f"{len(self.names[number])} names"
+                )
 
     def entries(self, node, base, end, what):
         """[(reference, key, child vcn or None)] of one node, the end entry included."""
@@ -344,7 +406,7 @@ class Volume:
                 if at + length != end:
                     self.finding(what, "goes on behind its end entry")
                 return found
-            found.append((reference, node[at + 16:at + 16 + key_length], child))
+            found.append((reference, node[at + 16 : at + 16 + key_length], child))
             at += length
         self.finding(what, "has no end entry")
         return found
@@ -356,7 +418,7 @@ class Volume:
             self.finding(f"directory {number} has no index root")
             return []
         value = root[0].value
-        block_bytes, = struct.unpack_from("<I", value, 8)
+        (block_bytes,) = struct.unpack_from("<I", value, 8)
         first, end = struct.unpack_from("<II", value, 0x10)
         allocation = self.pieces(number, INDEX_ALLOCATION, "$I30")
         blocks = self.content(allocation) if allocation else b""
@@ -388,8 +450,10 @@ class Volume:
             stack.append(iter(node))
         marked = {i for i in range(len(bits) * 8) if bits[i // 8] >> i % 8 & 1}
         if marked != visited:
-            self.finding(f"directory {number}: index blocks marked but unreachable, or the other way:",
-                         sorted(marked ^ visited)[:8])
+            self.finding(
+                f"directory {number}: index blocks marked but unreachable, or the other way:",
+                sorted(marked ^ visited)[:8],
+            )
         return ordered
 
     def index_block(self, number, blocks, bits, position, block_bytes, visited):
@@ -399,10 +463,10 @@ class Volume:
             self.finding(what, "is reached twice or outside the index")
             return None
         visited.add(index)
-        node = self.fixed_up(blocks[position:position + block_bytes], b"INDX", what)
+        node = self.fixed_up(blocks[position : position + block_bytes], b"INDX", what)
         if node is None:
             return None
-        vcn, = struct.unpack_from("<Q", node, 0x10)
+        (vcn,) = struct.unpack_from("<Q", node, 0x10)
         if vcn * (self.cluster if self.cluster <= block_bytes else 512) != position:
             self.finding(what, "says it is vcn", vcn)
         first, end = struct.unpack_from("<II", node, 0x18)
@@ -411,8 +475,11 @@ class Volume:
     def check_directories(self):
         table = self.content(self.pieces(UPCASE, DATA, ""))
         upcase = struct.unpack(f"<{len(table) // 2}H", table)
-        missing = {(number, name.parent, name.text): name for number, names in self.names.items()
-                   for name in names}
+        missing = {
+            (number, name.parent, name.text): name
+            for number, names in self.names.items()
+            for name in names
+        }
         for number in sorted(self.bases):
             if not self.flags[number] & IS_DIRECTORY or not self.pieces(number, INDEX_ROOT, "$I30"):
                 continue
@@ -434,15 +501,17 @@ class Volume:
                 if last is not None and last >= order:
                     self.finding(shown, "is out of order")
                 last = order
-        for (number, _, text) in missing:
-            self.finding(f"record {number}: name {text.decode('utf-16-le', 'replace')!r} is in no directory")
+        for number, _, text in missing:
+            self.finding(
+                f"record {number}: name {text.decode('utf-16-le', 'replace')!r} is in no directory"
+            )
 
     def check_copies(self, shown, target, name):
-        """What the entry repeats of the file; with several names Windows too lets copies grow old."""
+        """What the entry repeats of the file; with several names Windows lets copies grow old."""
         if not self.copies or target < FIRST_USER_RECORD or len(self.names[target]) != 1:
             return
         information = self.pieces(target, STANDARD_INFORMATION, "")[0].value
-        modified, = struct.unpack_from("<Q", information, 8)
+        (modified,) = struct.unpack_from("<Q", information, 8)
         if bool(self.flags[target] & IS_DIRECTORY) != bool(name.flags & 0x10000000):
             self.finding(shown, "and its record differ in being a directory")
         if modified != name.modified:
@@ -458,11 +527,11 @@ class Volume:
 
     def check_volume(self):
         information = self.pieces(VOLUME, VOLUME_INFORMATION, "")
-        flags, = struct.unpack_from("<H", information[0].value, 10)
+        (flags,) = struct.unpack_from("<H", information[0].value, 10)
         if flags & 1:
             self.finding("the volume is marked dirty")
         end = self.sectors * self.sector
-        if self.bytes[end:end + 512] not in (self.bytes[:512], b""):
+        if self.bytes[end : end + 512] not in (self.bytes[:512], b""):
             self.finding("the sector behind the volume is no copy of the boot sector")
 
     def check(self):
@@ -485,7 +554,9 @@ class Volume:
                     break
             else:
                 sys.exit(f"{path}: not found")
-        return sum(run[1] is not None for piece in self.pieces(current, DATA, "") for run in piece.runs)
+        return sum(
+            run[1] is not None for piece in self.pieces(current, DATA, "") for run in piece.runs
+        )
 
 
 def check_image(path, copies=True):
