@@ -14,7 +14,8 @@ using ondisk::AttributeType;
 
 namespace {
 
-constexpr uint64_t kMaxListBytes = uint64_t{1} << 26;
+/// Windows reads no longer ones.
+constexpr uint64_t kMaxListBytes = uint64_t{1} << 18;
 
 std::string name_entry(const AttributeListEntry& entry) {
   return fmt::format("{}, vcn {:#x}", name_attribute(entry.type, entry.name),

@@ -34,6 +34,9 @@ struct CheckOptions {
   /// Demand that every index entry repeats the times, sizes and attributes of its file. Windows
   /// keeps them lazily (names of hard links, last access), so a good volume may differ.
   bool strict_duplicates = false;
+  /// Demand that no page carries an LSN beyond the end of a clean log. A log that was made anew
+  /// with lower LSNs, which happens to volumes of Windows, leaves such pages.
+  bool strict_lsns = false;
   /// A volume whose store is still open, after it has written back all pages: the log need not be
   /// clean, $Volume may be dirty, and records of open files may have no name any more.
   bool live = false;

@@ -95,6 +95,13 @@ struct Context {
   const Stream* find_kept(uint64_t record, ondisk::AttributeType type,
                           std::u16string_view name) const;
 
+  /// Keeps the highest LSN that a page of metadata carries.
+  void see_lsn(uint64_t lsn, FileReference file) {
+    if (lsn <= highest_lsn) return;
+    highest_lsn = lsn;
+    highest_lsn_owner = file;
+  }
+
   VolumeReader& reader;
   const CheckOptions& options;
   Findings& findings;
@@ -112,6 +119,8 @@ struct Context {
   std::vector<ViewEntry> object_id_index;  ///< $ObjId:$O
   bool has_reparse_index = false;
   bool has_object_id_index = false;
+  uint64_t highest_lsn = 0;
+  FileReference highest_lsn_owner;
   std::vector<ReparseClaim> reparse_points;
   std::vector<ObjectIdClaim> object_ids;
 };

@@ -91,10 +91,14 @@ class FileCheck {
 };
 
 const FileAttribute* FileCheck::find(AttributeType type, std::u16string_view name) const {
-  for (const FileAttribute& attribute : attributes_) {
-    if (attribute.type() == type && attribute.name() == name) return &attribute;
-  }
-  return nullptr;
+  // put_together() gives them in this order.
+  const auto found = std::lower_bound(
+      attributes_.begin(), attributes_.end(), std::pair(type, name),
+      [](const FileAttribute& attribute, const std::pair<AttributeType, std::u16string_view>& key) {
+        return std::pair(attribute.type(), std::u16string_view(attribute.name())) < key;
+      });
+  const bool is_it = found != attributes_.end() && found->type() == type && found->name() == name;
+  return is_it ? &*found : nullptr;
 }
 
 void FileCheck::run() {

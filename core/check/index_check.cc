@@ -237,6 +237,7 @@ void IndexWalk::open_block(uint64_t vcn) {
     return;
   }
   ++context_.report.index_blocks;
+  context_.see_lsn(header.lsn.get(), index_.file);
   bytes.erase(bytes.begin(), bytes.begin() + ondisk::kIndexHeaderInBlock);
   open_node(std::move(bytes), where);
 }

@@ -124,6 +124,12 @@ void check_log(Context& context) {
                          first.fault.empty() ? second.fault : first.fault, "the log is corrupt");
   } else if (newest.state == PageState::Unclean && !context.options.live) {
     context.findings.add(place, "clean", "not clean", "the log has to be replayed");
+  } else if (context.options.strict_lsns && newest.state == PageState::Clean &&
+             context.highest_lsn > newest.current_lsn) {
+    // A replay would take such a page for newer than all that will be logged next.
+    context.findings.add({"$LogFile", context.highest_lsn_owner, "current lsn"}, newest.current_lsn,
+                         context.highest_lsn,
+                         "a file record or index block carries an lsn beyond the end of the log");
   }
 }
 

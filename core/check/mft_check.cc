@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kChunkBytes = size_t{4} << 20;
 /// NTFS knows no more.
+/// Bytes of $MFT that an attribute takes at least.
+constexpr uint64_t kMinListEntryShare = sizeof(ondisk::ResidentForm);
 constexpr uint64_t kMirroredRecords = 4;
 constexpr uint64_t kMaxRecords = uint64_t{1} << 32;
 
@@ -85,26 +87,21 @@ std::optional<Stream> find_mft(VolumeReader& reader, Findings& findings) {
   LoadedRecord base;
   if (!load_mft_record(reader, findings, base)) return std::nullopt;
   const uint64_t total = reader.geometry().total_clusters;
-  std::deque<LoadedRecord> continuations;
-  std::vector<const Attribute*> extents = extents_of(base.record, AttributeType::Data);
   Stream mft;
-  bool good = put_together_quietly(extents, total, mft) && !mft.resident;
+  bool good = put_together_quietly(extents_of(base.record, AttributeType::Data), total, mft) &&
+              !mft.resident;
   for (const AttributeListEntry& entry : data_entries(base.record, reader)) {
     if (!good) break;
-    if (entry.lowest_vcn.raw() < extents.back()->next_vcn) continue;
+    if (mft.runs.empty() || entry.lowest_vcn < mft.runs.back().end()) continue;
     // An extent of $MFT is in a record that the extents before it cover.
-    LoadedRecord& loaded = continuations.emplace_back();
+    LoadedRecord loaded;
     Findings quiet(0);
     load(mft, entry.reference.record(), reader, quiet, loaded);
-    good = false;
+    good = loaded.state == RecordState::InUse;
     for (const Attribute* extent : extents_of(loaded.record, AttributeType::Data)) {
-      if (loaded.state != RecordState::InUse || extent->lowest_vcn != entry.lowest_vcn.raw()) {
-        continue;
+      if (good && extent->lowest_vcn == entry.lowest_vcn.raw()) {
+        good = append_quietly(*extent, total, mft);
       }
-      extents.push_back(extent);
-      mft = Stream();
-      good = put_together_quietly(extents, total, mft);
-      break;
     }
   }
   const uint64_t record_size = reader.geometry().file_record_size;
@@ -161,6 +158,7 @@ class MftPass {
   Context& context_;
   Record record_;
   std::vector<uint64_t> listed_files_;  // base records with an attribute list
+  uint64_t count_list_entries_ = 0;
 };
 
 void MftPass::run() {
@@ -194,6 +192,8 @@ void MftPass::take(MutableBytes bytes, uint64_t number) {
   info.flags = record_.flags;
   info.base = record_.base;
   if (state != RecordState::InUse) return;
+  context_.see_lsn(struct_at<ondisk::FileRecordHeader>(ByteView(bytes)).lsn.get(),
+                   record_.reference);
   ++context_.report.records_in_use;
   if (record_.base.raw() != 0) return;
   const bool has_list =
@@ -213,6 +213,15 @@ void MftPass::check_listed_file(uint64_t number) {
   load(mft_, number, context_.reader, quiet, base);
   if (base.state != RecordState::InUse) return;
   const std::vector<AttributeListEntry> entries = read_attribute_list(base.record, context_);
+  // Each entry stands for an attribute in $MFT, which is about as long: what is far beyond that is
+  // the same clusters read over and over.
+  count_list_entries_ += entries.size();
+  if (count_list_entries_ > mft_.file_size / kMinListEntryShare) {
+    context_.findings.add({"attribute list", base.record.reference, "entries"},
+                          mft_.file_size / kMinListEntryShare, count_list_entries_,
+                          "attribute lists have more entries than $MFT has room for attributes");
+    return;
+  }
   std::deque<LoadedRecord> extensions;
   load_extensions(base.record, entries, extensions);
   FileRecords file{&base.record, {}};
@@ -275,7 +284,8 @@ void check_mft_bitmap(Context& context) {
     context.findings.add({"$MFT bitmap", file, "file size"}, divide_up(count, 8), bitmap->file_size,
                          "the bitmap of $MFT has no bit for some records");
   }
-  const ByteVector bits = context.reader.read_all(*bitmap, kMaxRecords / 8);
+  // What lies far beyond the last record need not be looked at.
+  const ByteVector bits = context.reader.read_all(*bitmap, divide_up(count, 8) + 0x10000);
   for (uint64_t number = 0; number < bits.size() * 8; ++number) {
     const bool set = (static_cast<uint8_t>(bits[number / 8]) >> (number % 8) & 1) != 0;
     const RecordInfo& info = context.records.get(number);

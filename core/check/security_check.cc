@@ -50,6 +50,11 @@ void SecurityCheck::run() {
     context_.findings.add(place("$SDS"), "present", "absent or bad", "$SDS cannot be read");
     return;
   }
+  for (const Run& run : sds->runs) {
+    if (!run.lcn.is_hole()) continue;
+    context_.findings.add(place("$SDS"), "no hole", "a hole", "$SDS has a hole");
+    return;
+  }
   read_descriptors(*sds);
   check_index(context_.security_ids, "$SII");
   check_index(context_.security_hashes, "$SDH");

@@ -71,6 +71,19 @@ bool decode_runs(const Attribute& attribute, uint64_t total_clusters, std::vecto
   return true;
 }
 
+bool append_quietly(const Attribute& extent, uint64_t total_clusters, Stream& stream) {
+  const uint64_t vcn = stream.runs.empty() ? 0 : stream.runs.back().end().raw();
+  const size_t before = stream.runs.size();
+  std::string fault;
+  const bool good =
+      !extent.resident && extent.lowest_vcn == vcn && extent.next_vcn <= total_clusters &&
+      decode_runs(extent, total_clusters, stream.runs, fault) &&
+      std::none_of(stream.runs.begin() + static_cast<ptrdiff_t>(before), stream.runs.end(),
+                   [](const Run& run) { return run.lcn.is_hole(); });
+  if (!good) stream.runs.resize(before);
+  return good;
+}
+
 bool put_together_quietly(std::span<const Attribute* const> extents, uint64_t total_clusters,
                           Stream& stream) {
   if (extents.empty()) return false;
@@ -81,19 +94,16 @@ bool put_together_quietly(std::span<const Attribute* const> extents, uint64_t to
     stream.file_size = stream.valid_data_length = stream.value.size();
     return true;
   }
-  std::string fault;
-  uint64_t vcn = 0;
-  for (const Attribute* extent : extents) {
-    if (extent->resident || extent->lowest_vcn != vcn) return false;
-    if (!decode_runs(*extent, total_clusters, stream.runs, fault)) return false;
-    vcn = extent->next_vcn;
-  }
   stream.file_size = first.sizes.file_size;
   stream.valid_data_length = first.sizes.valid_data_length;
-  return true;
+  return std::all_of(extents.begin(), extents.end(), [&](const Attribute* extent) {
+    return append_quietly(*extent, total_clusters, stream);
+  });
 }
 
 namespace {
+
+constexpr uint64_t kMaxStreamBytes = uint64_t{1} << 63;
 
 /// The extents of one attribute of one file.
 class Assembler {
@@ -146,6 +156,12 @@ bool Assembler::check_extents(std::span<const Attribute* const> extents, Stream&
     if (extent->resident) {
       context_.findings.add(place(*extent, "form"), "nonresident", "resident",
                             "an extent of a nonresident attribute is resident");
+      return false;
+    }
+    if (extent->next_vcn > kMaxStreamBytes / context_.geometry().cluster_size) {
+      context_.findings.add(place(*extent, "highest vcn"),
+                            kMaxStreamBytes / context_.geometry().cluster_size, extent->next_vcn,
+                            "an attribute is longer than can be");
       return false;
     }
     if (extent->lowest_vcn != vcn) {

@@ -28,13 +28,17 @@ bool decode_runs(const Attribute& attribute, uint64_t total_clusters, std::vecto
                  std::string& fault);
 
 /// Puts together `attributes` (all of one file, any order), checks extents, runs and sizes, and
-/// claims their clusters. $FILE_NAME, of which there may be several, gives one entry each.
+/// claims their clusters. $FILE_NAME, of which there may be several, gives one entry each. The
+/// result is in the order of types and, by code unit, names.
 std::vector<FileAttribute> put_together(std::vector<const Attribute*> attributes,
                                         FileReference file, Context& context);
 
 /// The same for one attribute, without claims and findings: to read $MFT and attribute lists before
-/// all else is known. The extents in the order of their vcns; false when something is bad.
+/// all else is known. The extents in the order of their vcns; false when something is bad, which
+/// includes holes and more clusters than the volume has.
 bool put_together_quietly(std::span<const Attribute* const> extents, uint64_t total_clusters,
                           Stream& stream);
+/// Appends one more extent to a nonresident stream, under the same rules.
+bool append_quietly(const Attribute& extent, uint64_t total_clusters, Stream& stream);
 
 }  // namespace ntfs::check

@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--strict") == 0) {
       options.strict_duplicates = true;
+      options.strict_lsns = true;
     } else if (std::strcmp(argv[i], "--live") == 0) {
       options.live = true;
     } else {

@@ -71,7 +71,9 @@ TEST_P(DamagedVolume, IsNamed) {
   const auto device = good.device->clone();
   VolumeEditor editor(*device);
   GetParam().apply(editor);
-  const auto report = check_volume(*device, {});
+  CheckOptions options;
+  options.strict_lsns = true;
+  const auto report = check_volume(*device, options);
   ASSERT_TRUE(report);
   std::string lines;
   bool named = false;
@@ -455,6 +457,15 @@ const Damage kListDamages[] = {
          at<ListEntry>(list, last_entry(list)).entry_length.set(0x7FF8);
        });
      }},
+    {"TooLong", "attribute list", "the attribute list is too long",
+     [](VolumeEditor& volume) {
+       volume.edit_attribute(volume.find(u"streams"), AttributeType::AttributeList, {},
+                             [](MutableBytes b) {
+                               auto& form = at<NonresidentForm>(b);
+                               ASSERT_EQ(form.header.form_code, std::byte{1});
+                               form.file_size.set(uint64_t{1} << 30);
+                             });
+     }},
     {"EntryOrder", "attribute list", "the entries are not in order",
      [](VolumeEditor& volume) {
        edit_list(volume, [](MutableBytes list) {
@@ -789,6 +800,12 @@ const Damage kSystemDamages[] = {
        for (const uint64_t page : {position, position + 4096}) {
          volume.edit(page + 0x40, 1, [](MutableBytes b) { b[0] ^= std::byte{1}; });
        }
+     }},
+    {"LsnBeyondTheLog", "$LogFile",
+     "a file record or index block carries an lsn beyond the end of the log",
+     [](VolumeEditor& volume) {
+       put_restart_pages(volume, 2);
+       edit_header(volume, u"plain", [](FileRecordHeader& h) { h.lsn.set(0x123456); });
      }},
     {"UpCase", "$UpCase", "$UpCase gives another upper case for ASCII",
      [](VolumeEditor& volume) {

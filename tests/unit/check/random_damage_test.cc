@@ -27,18 +27,25 @@ uint32_t seed() {
 
 class RandomDamage {
  public:
-  RandomDamage(VolumeEditor& volume, uint32_t first_seed) : volume_(volume), random_(first_seed) {}
+  /// Looks up all it needs while the volume is still in order.
+  RandomDamage(VolumeEditor& volume, uint32_t first_seed)
+      : volume_(volume), random_(first_seed), count_records_(volume.count_records()) {
+    const uint64_t many = volume.find(u"many");
+    for (uint64_t block = 0; block < 8; ++block) {
+      blocks_.push_back(
+          volume.position(many, AttributeType::IndexAllocation, u"$I30", 4096 * block));
+    }
+  }
 
   void damage_record() {
-    const uint64_t number = below(volume_.count_records());
+    const uint64_t number = below(count_records_);
     ByteVector probe = volume_.read(volume_.record_position(number), 1024);
     if (!try_unprotect(probe)) return;
     volume_.edit_record(number,
                         [&](MutableBytes bytes) { change(bytes.first(below(2) ? 64 : 512)); });
   }
-  void damage_block(uint64_t directory) {
-    const uint64_t position =
-        volume_.position(directory, AttributeType::IndexAllocation, u"$I30", 4096 * below(8));
+  void damage_block() {
+    const uint64_t position = blocks_[below(blocks_.size())];
     ByteVector bytes = volume_.read(position, 4096);
     if (!try_unprotect(bytes)) return;
     change(MutableBytes(bytes).first(below(2) ? 128 : 4096));
@@ -70,6 +77,8 @@ class RandomDamage {
 
   VolumeEditor& volume_;
   std::mt19937 random_;
+  const uint64_t count_records_;
+  std::vector<uint64_t> blocks_;  // positions
 };
 
 void run_rounds(const MemoryDevice& good, uint32_t first_seed, int rounds) {
@@ -77,10 +86,8 @@ void run_rounds(const MemoryDevice& good, uint32_t first_seed, int rounds) {
     SCOPED_TRACE("round " + std::to_string(round));
     const auto device = good.clone();
     VolumeEditor editor(*device);
-    const uint64_t many = editor.find(u"many");
     RandomDamage damage(editor, first_seed + static_cast<uint32_t>(round));
-    // Those that need a volume in order come first.
-    for (uint64_t n = 1 + damage.below(4); n > 0; --n) damage.damage_block(many);
+    for (uint64_t n = 1 + damage.below(4); n > 0; --n) damage.damage_block();
     for (uint64_t n = 1 + damage.below(6); n > 0; --n) {
       if (damage.below(8) == 0) {
         damage.damage_raw();
