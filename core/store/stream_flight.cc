@@ -366,6 +366,7 @@ void Stream::abandon(Flight& flight) {
   }
   if (flight.is_foreign && file_size_ == flight.file_size) {
     file_size_ = std::max(flight.file_size_before, disk_file_size_);
+    valid_ = std::min(valid_, file_size_);
   }
   settle_promises();
   note_state();

@@ -2,321 +2,346 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <random>
-#include <thread>
-
-#include "tests/unit/store/scratch_volume.h"
+#include "core/ondisk/mapping_pairs.h"
+#include "tests/unit/store/stream_model.h"
 
 namespace ntfs {
 namespace {
 
+using testing::aligned;
+using testing::Buffering;
+using testing::Checked;
+using testing::difference;
+using testing::Fixture;
+using testing::in_transaction;
+using testing::KeepSize;
+using testing::kMiB;
+using testing::pattern;
+using testing::RangeKind;
+using testing::read;
 using testing::ScratchVolume;
-using Buffering = Stream::Buffering;
-using KeepSize = Stream::KeepSize;
-using RangeKind = Stream::RangeKind;
 
-constexpr uint64_t kKiB = 1024;
-constexpr uint64_t kMiB = 1024 * kKiB;
+constexpr ScratchVolume::Shape kSmall{16 * kMiB, 4096, 1024};
 
-ByteVector pattern(size_t length, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  ByteVector bytes(length);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() | 1);
-  return bytes;
+TEST(Stream, KeepsSmallFilesResident) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(300, 1), Buffering::Buffered), NtStatus::Success);
+  f.checked.write_back_and_check();
+  EXPECT_TRUE(f.is_resident());
+  ASSERT_EQ(f.checked.append(pattern(5000, 2)), NtStatus::Success);
+  f.checked.write_back_and_check();
+  EXPECT_FALSE(f.is_resident());
+  f.checked.check_all();
+  ASSERT_EQ(f.checked.set_size(0), NtStatus::Success);
+  f.checked.write_back_and_check();
+  EXPECT_TRUE(f.is_resident());
+  f.checked.check_all();
 }
 
-/// A copy in memory that goes to the device without a copy.
-AlignedBuffer aligned(ByteView bytes) {
-  AlignedBuffer buffer(std::max<size_t>(bytes.size(), 1));
-  std::copy(bytes.begin(), bytes.end(), buffer.data());
-  return buffer;
+TEST(Stream, ForgetsAResidentValueThatWasCut) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(300, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  ASSERT_EQ(f.checked.set_size(0), NtStatus::Success);
+  ASSERT_EQ(f.checked.set_size(300), NtStatus::Success);
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+  f.checked.check_all();
 }
 
-ByteVector read(Stream& stream, uint64_t offset, size_t length) {
-  AlignedBuffer buffer(align_up(length, 4096) + 4096);
-  const auto got = stream.read(offset, length, buffer.bytes());
-  EXPECT_TRUE(got.has_value()) << (got ? "" : name_of(got.error()));
-  if (!got) return {};
-  return {buffer.data(), buffer.data() + *got};
+TEST(Stream, GivesAStreamedFileFewRuns) {
+  Fixture f({160 * kMiB, 4096, 1024});
+  for (uint64_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(f.checked.write(i * kMiB, pattern(kMiB, i), Buffering::Buffered), NtStatus::Success);
+  }
+  f.checked.write_back_and_check();
+  EXPECT_LE(f.count_runs(), 4u);
+  f.checked.check_all();
 }
 
-/// First difference as text, so that a failure does not print megabytes.
-std::string difference(ByteView expected, ByteView found) {
-  if (expected.size() != found.size()) {
-    return "lengths " + std::to_string(expected.size()) + " and " + std::to_string(found.size());
+TEST(Stream, GivesAFileThatIsWrittenOutOfOrderFewRuns) {
+  Fixture f({160 * kMiB, 4096, 1024});
+  // As a kernel does that writes back its pages with several requests at once.
+  for (uint64_t i = 0; i < 96; ++i) {
+    const uint64_t at = (i % 2 == 0 ? i + 1 : i - 1) * kMiB;
+    ASSERT_EQ(f.checked.write(at, pattern(kMiB, i), Buffering::Buffered), NtStatus::Success);
+    if (i % 10 == 4) {
+      ASSERT_TRUE(f.stream().write_back().has_value());
+    }
   }
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (expected[i] == found[i]) continue;
-    return "at " + std::to_string(i) + ": " + std::to_string(std::to_integer<int>(expected[i])) +
-           " and " + std::to_string(std::to_integer<int>(found[i]));
-  }
-  return {};
+  f.checked.write_back_and_check();
+  EXPECT_LE(f.count_runs(), 4u);
+  EXPECT_EQ(f.allocated().raw(), 96 * kMiB / 4096);
+  f.checked.check_all();
 }
 
-class StreamTest : public ::testing::Test {
- protected:
-  static ScratchVolume::Shape shape_of(uint32_t cluster_size, uint64_t size_bytes) {
-    ScratchVolume::Shape shape;
-    shape.cluster_size = cluster_size;
-    shape.size_bytes = size_bytes;
-    return shape;
-  }
-};
+TEST(Stream, LeavesHolesWhereNothingWasWritten) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(kMiB, pattern(4096, 1), Buffering::Buffered), NtStatus::Success);
+  EXPECT_EQ(*f.stream().next_range(0, RangeKind::Data), kMiB);
+  f.checked.write_back_and_check();
+  EXPECT_EQ(f.allocated().raw(), 1u);
+  EXPECT_EQ(*f.stream().next_range(0, RangeKind::Hole), 0u);
+  EXPECT_EQ(*f.stream().next_range(0, RangeKind::Data), kMiB);
+  EXPECT_EQ(*f.stream().next_range(kMiB, RangeKind::Hole), kMiB + 4096);
+  EXPECT_EQ(f.stream().next_range(kMiB + 4096, RangeKind::Hole).error(), NtStatus::NoMoreEntries);
+  f.checked.check_all();
+}
 
-/// A stream beside the bytes that it must have.
-class Checked {
- public:
-  Checked(ScratchVolume& scratch, FileReference reference)
-      : scratch_(scratch), reference_(reference), file_(scratch.volume().file(reference)) {}
+TEST(Stream, FillsSmallGaps) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(4096, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_EQ(f.checked.write(40000, pattern(100, 2), Buffering::Buffered), NtStatus::Success);
+  ASSERT_EQ(f.checked.set_size(60000), NtStatus::Success);
+  f.checked.write_back_and_check();
+  EXPECT_EQ(f.count_runs(), 1u);
+  f.checked.check_all();
+}
 
-  Stream& stream() { return file_->data(); }
-  File& file() { return *file_; }
-  const ByteVector& model() const { return model_; }
+TEST(Stream, WritesInPlaceWithoutTheLog) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.checked.file().write_back().has_value());
+  const auto runs = f.stream().runs();
+  const lfs::Lsn before = f.volume().journal().log()->last_lsn();
+  ASSERT_EQ(f.checked.write(8192, pattern(65536, 2), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  ASSERT_EQ(f.checked.write(16384, pattern(4096, 3), Buffering::Unbuffered), NtStatus::Success);
+  EXPECT_EQ(f.volume().journal().log()->last_lsn(), before);
+  EXPECT_EQ(*f.stream().runs(), *runs);
+  f.checked.check_all();
+}
 
-  NtStatus write(uint64_t offset, ByteView from, Buffering buffering) {
-    const AlignedBuffer memory = aligned(from);
-    const auto done = stream().write(offset, memory.bytes().first(from.size()), buffering);
-    if (done) put(offset, from);
-    return done.error();
+TEST(Stream, UnbufferedWritesSkipTheBuffer) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Unbuffered), NtStatus::Success);
+  EXPECT_FALSE(f.stream().is_dirty());
+  ASSERT_EQ(f.checked.write(2 * kMiB, pattern(65536, 2), Buffering::Unbuffered), NtStatus::Success);
+  EXPECT_FALSE(f.stream().is_dirty());
+  // Behind the end and not aligned: through the buffer, and out at once.
+  ASSERT_EQ(f.checked.write(3 * kMiB + 5, pattern(777, 3), Buffering::Unbuffered),
+            NtStatus::Success);
+  EXPECT_FALSE(f.stream().is_dirty());
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+}
+
+TEST(Stream, ZerosAllocatedSpaceBeforeItIsRead) {
+  Fixture f(kSmall);
+  // Junk where the file will be.
+  ASSERT_EQ(f.checked.write(0, pattern(4 * kMiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  ASSERT_EQ(f.checked.set_size(0), NtStatus::Success);
+  EXPECT_EQ(f.scratch.check(), "");
+  ASSERT_EQ(f.checked.allocate(0, 8 * kMiB, KeepSize::No), NtStatus::Success);
+  f.checked.check_all();
+  EXPECT_EQ(f.allocated().raw(), 8 * kMiB / 4096);
+  ASSERT_EQ(f.checked.write(3 * kMiB + 10, pattern(10, 2), Buffering::Buffered), NtStatus::Success);
+  f.checked.write_back_and_check();
+  f.checked.remount();
+  f.checked.check_all();
+  ASSERT_EQ(f.checked.punch(kMiB, 100000), NtStatus::Success);
+  ASSERT_EQ(f.checked.allocate(kMiB, 100000, KeepSize::Yes), NtStatus::Success);
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+}
+
+TEST(Stream, AllocatesBehindTheEndWithoutGrowing) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(10, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_EQ(f.checked.allocate(0, kMiB, KeepSize::Yes), NtStatus::Success);
+  EXPECT_EQ(f.stream().sizes()->file_size, 10u);
+  EXPECT_EQ(f.stream().sizes()->allocated, kMiB);
+  f.checked.write_back_and_check();
+  ASSERT_EQ(f.checked.append(pattern(100000, 2)), NtStatus::Success);
+  f.checked.write_back_and_check();
+  EXPECT_EQ(f.stream().sizes()->allocated, kMiB);
+  EXPECT_EQ(f.count_runs(), 1u);
+  f.checked.check_all();
+}
+
+TEST(Stream, RefusesWhatIsTooLarge) {
+  Fixture f(kSmall);
+  const uint64_t most = f.volume().max_file_size();
+  EXPECT_EQ(f.checked.write(most - 1, pattern(2, 1), Buffering::Buffered), NtStatus::FileTooLarge);
+  EXPECT_EQ(f.checked.write(~uint64_t{0} - 1, pattern(10, 1), Buffering::Unbuffered),
+            NtStatus::FileTooLarge);
+  EXPECT_EQ(f.stream().set_size(most + 1).error(), NtStatus::FileTooLarge);
+  EXPECT_EQ(f.stream().allocate(most, 1, KeepSize::Yes).error(), NtStatus::FileTooLarge);
+  EXPECT_EQ(f.stream().zero(~uint64_t{0}, 5, KeepSize::Yes).error(), NtStatus::FileTooLarge);
+  EXPECT_TRUE(f.stream().punch(~uint64_t{0} - 5, 100).has_value());
+  ASSERT_TRUE(f.stream().set_size(most).has_value());
+  EXPECT_EQ(f.stream().append(pattern(1, 1)).error(), NtStatus::FileTooLarge);
+  const ByteVector last = pattern(5000, 3);
+  ASSERT_TRUE(f.stream().write(most - 5000, last, Buffering::Buffered).has_value());
+  EXPECT_EQ(difference(last, read(f.stream(), most - 5000, 6000)), "");
+  ASSERT_TRUE(f.checked.file().write_back().has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+  EXPECT_EQ(difference(last, read(f.stream(), most - 5000, 6000)), "");
+  EXPECT_EQ(read(f.stream(), ~uint64_t{0} - 4096, 4096).size(), 0u);
+}
+
+TEST(Stream, RefusesCompressedAndEncryptedData) {
+  ScratchVolume scratch(kSmall);
+  for (const uint16_t flag :
+       {ondisk::AttributeFlags::Encrypted, ondisk::AttributeFlags::Compressed}) {
+    const FileReference reference = scratch.make_file();
+    ASSERT_EQ(
+        in_transaction(scratch.volume(),
+                       [&](Transaction& transaction) -> Result<> {
+                         Attributes attributes(scratch.volume(), reference);
+                         TRY(attributes.remove(transaction, ondisk::AttributeType::Data, u""));
+                         const auto runs = TRY(scratch.volume().clusters().allocate(
+                             transaction, ClusterCount(16), Lcn::hole()));
+                         ondisk::NonresidentInit init;
+                         init.flags = flag;
+                         init.next = Vcn(16);
+                         init.sizes = {65536, 65536, 65536, 65536};
+                         init.compression_unit = flag == ondisk::AttributeFlags::Compressed ? 4 : 0;
+                         std::vector<ntfs::Run> list;
+                         Vcn at;
+                         for (const ClusterRun& run : runs) {
+                           list.push_back({at, run.lcn, run.count});
+                           at = at + run.count;
+                         }
+                         const auto pairs = ondisk::encode_mapping_pairs(list, 200);
+                         return attributes.insert(
+                             transaction, ondisk::build_nonresident(init, u"", pairs.bytes));
+                       }),
+        NtStatus::Success);
+    const NtStatus expected =
+        flag == ondisk::AttributeFlags::Encrypted ? NtStatus::AccessDenied : NtStatus::NotSupported;
+    const FilePtr file = scratch.volume().file(reference);
+    AlignedBuffer buffer(4096);
+    EXPECT_EQ(file->data().read(0, 10, buffer.bytes()).error(), expected);
+    EXPECT_EQ(file->data().write(0, pattern(10, 1), Buffering::Buffered).error(), expected);
+    EXPECT_EQ(file->data().set_size(0).error(), expected);
+    EXPECT_EQ(file->data().sizes()->file_size, 65536u);
+    EXPECT_EQ(scratch.check(), "");
+    const auto free = scratch.volume().clusters().free_clusters();
+    ASSERT_TRUE(file->data().discard().has_value());
+    EXPECT_EQ(scratch.volume().clusters().free_clusters(), free + ClusterCount(16));
+    EXPECT_EQ(scratch.check(), "");
   }
-  NtStatus append(ByteView from) {
-    const auto done = stream().append(from);
-    if (!done) return done.error();
-    EXPECT_EQ(*done, model_.size());
-    put(model_.size(), from);
-    return NtStatus::Success;
-  }
-  NtStatus set_size(uint64_t size) {
-    const auto done = stream().set_size(size);
-    if (done) model_.resize(size);
-    return done.error();
-  }
-  NtStatus allocate(uint64_t offset, uint64_t length, KeepSize keep) {
-    const auto done = stream().allocate(offset, length, keep);
-    if (done) grow(offset + length, keep);
-    return done.error();
-  }
-  NtStatus punch(uint64_t offset, uint64_t length) {
-    const auto done = stream().punch(offset, length);
-    if (done) clear(offset, length);
-    return done.error();
-  }
-  NtStatus zero(uint64_t offset, uint64_t length, KeepSize keep) {
-    const auto done = stream().zero(offset, length, keep);
-    if (done) {
-      clear(offset, length);
-      grow(offset + length, keep);
+}
+
+TEST(Stream, KeepsWhatCouldNotBeWritten) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.checked.file().write_back().has_value());
+  const ClusterCount free = f.volume().clusters().free_clusters();
+  for (uint64_t nth = 1; nth <= 3; ++nth) {
+    for (uint64_t i = 0; i < 6; ++i) {
+      ASSERT_EQ(f.checked.write((1 + i * 3) * 100000, pattern(30000, i), Buffering::Buffered),
+                NtStatus::Success);
     }
-    return done.error();
+    f.scratch.device().fail_write(nth);
+    EXPECT_EQ(f.stream().write_back().error(), NtStatus::IoDeviceError);
+    EXPECT_TRUE(f.stream().is_dirty());
+    f.checked.check_all();
+    f.checked.write_back_and_check();
+    f.checked.check_all();
   }
+  f.scratch.device().fail_write(1);
+  EXPECT_EQ(f.checked.write(4 * kMiB, pattern(kMiB, 9), Buffering::Unbuffered),
+            NtStatus::IoDeviceError);
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+  ASSERT_EQ(f.checked.set_size(kMiB), NtStatus::Success);
+  EXPECT_EQ(f.scratch.check(), "");
+  EXPECT_EQ(f.volume().clusters().free_clusters(), free);
+}
 
-  void check_read(uint64_t offset, size_t length) {
-    ByteVector expected;
-    if (offset < model_.size()) {
-      const size_t end = std::min<uint64_t>(model_.size(), offset + length);
-      expected.assign(model_.begin() + static_cast<ptrdiff_t>(offset),
-                      model_.begin() + static_cast<ptrdiff_t>(end));
-    }
-    ASSERT_EQ(difference(expected, read(stream(), offset, length)), "") << "from " << offset;
-  }
-  void check_all() {
-    const auto sizes = stream().sizes();
-    ASSERT_TRUE(sizes.has_value());
-    ASSERT_EQ(sizes->file_size, model_.size());
-    ASSERT_LE(sizes->valid_data_length, sizes->file_size);
-    check_read(0, model_.size() + 1);
-    check_ranges();
-  }
-  /// Data and holes follow each other; holes are zeros.
-  void check_ranges() {
-    uint64_t at = 0;
-    for (int i = 0; i < 100000; ++i) {
-      const auto data = stream().next_range(at, RangeKind::Data);
-      const uint64_t start = data ? *data : model_.size();
-      ASSERT_TRUE(std::all_of(model_.begin() + static_cast<ptrdiff_t>(at),
-                              model_.begin() + static_cast<ptrdiff_t>(start),
-                              [](std::byte byte) { return byte == std::byte{0}; }))
-          << "a hole from " << at << " to " << start;
-      if (!data) break;
-      const auto hole = stream().next_range(start, RangeKind::Hole);
-      ASSERT_TRUE(hole.has_value());
-      ASSERT_GT(*hole, start);
-      at = *hole;
-      if (at == model_.size()) break;
-    }
-  }
-  void write_back_and_check() {
-    ASSERT_TRUE(file_->write_back().has_value());
-    ASSERT_FALSE(stream().is_dirty());
-    ASSERT_EQ(scratch_.check(), "");
-  }
-  void remount() {
-    file_ = nullptr;
-    scratch_.reopen();
-    file_ = scratch_.volume().file(reference_);
-  }
+TEST(Stream, ReportsDataThatCannotBeRead) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  const ntfs::Run run = f.stream().runs()->find(Vcn(10));
+  f.scratch.device().fail_reads(run.lcn.raw() * 4096, 4096);
+  AlignedBuffer buffer(kMiB);
+  EXPECT_EQ(f.stream().read(0, kMiB, buffer.bytes()).error(), NtStatus::IoDeviceError);
+  // A part of a unit cannot be overwritten without the rest; nothing changes.
+  EXPECT_EQ(f.stream().write(10 * 4096 + 5, pattern(10, 2), Buffering::Buffered).error(),
+            NtStatus::IoDeviceError);
+  EXPECT_FALSE(f.stream().is_dirty());
+  ASSERT_EQ(f.checked.write(10 * 4096, pattern(4096, 3), Buffering::Buffered), NtStatus::Success);
+  f.checked.check_all();
+  f.scratch.device().clear_faults();
+  f.checked.write_back_and_check();
+}
 
- private:
-  void put(uint64_t offset, ByteView from) {
-    if (model_.size() < offset + from.size()) model_.resize(offset + from.size());
-    std::copy(from.begin(), from.end(), model_.begin() + static_cast<ptrdiff_t>(offset));
-  }
-  void clear(uint64_t offset, uint64_t length) {
-    if (offset >= model_.size()) return;
-    const uint64_t end = std::min<uint64_t>(model_.size(), offset + length);
-    std::fill(model_.begin() + static_cast<ptrdiff_t>(offset),
-              model_.begin() + static_cast<ptrdiff_t>(end), std::byte{0});
-  }
-  void grow(uint64_t end, KeepSize keep) {
-    if (keep == KeepSize::No && end > model_.size()) model_.resize(end);
-  }
+TEST(Stream, SaysDiskFullWhenAWriteIsBuffered) {
+  Fixture f({10 * kMiB, 4096, 1024});
+  NtStatus status = NtStatus::Success;
+  const ClusterCount free = f.volume().clusters().free_clusters();
+  uint64_t seed = 0;
+  while (status == NtStatus::Success) status = f.checked.append(pattern(50000, ++seed));
+  EXPECT_EQ(status, NtStatus::DiskFull);
+  EXPECT_GT(f.checked.model().size() + kMiB, free.raw() * 4096);
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+  f.checked.check_all();
+  EXPECT_EQ(f.checked.write(0, pattern(200000, 1), Buffering::Buffered), NtStatus::Success);
+  EXPECT_EQ(f.checked.allocate(0, 20 * kMiB, KeepSize::No), NtStatus::DiskFull);
+  EXPECT_EQ(f.stream().sizes()->file_size, f.checked.model().size());
+  f.checked.write_back_and_check();
+  f.checked.check_all();
+  ASSERT_TRUE(f.stream().discard().has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+  EXPECT_EQ(f.volume().clusters().free_clusters(), free);
+  // Space that was given back is used again.
+  EXPECT_TRUE(f.stream().write(0, pattern(5 * kMiB, 1), Buffering::Buffered).has_value());
+}
 
-  ScratchVolume& scratch_;
-  const FileReference reference_;
-  FilePtr file_;
-  ByteVector model_;
-};
-
-/// What a random run does; sizes fit the volume.
-struct Exercise {
-  uint32_t cluster_size = 4096;
-  uint64_t volume_bytes = 48 * kMiB;
-  uint64_t most_bytes = 3 * kMiB;
-  int operations = 300;
-  uint64_t seed = 1;
-};
-
-class RandomOperations {
- public:
-  RandomOperations(Checked& checked, const Exercise& exercise)
-      : checked_(checked), exercise_(exercise), random_(exercise.seed) {}
-
-  /// DiskFull is fine; then the next operation gives space back.
-  void step() {
-    const NtStatus status = choose();
-    if (status == NtStatus::DiskFull) {
-      ++count_full_;
-      ASSERT_EQ(checked_.set_size(checked_.model().size() / 4), NtStatus::Success);
-      return;
-    }
-    ASSERT_EQ(status, NtStatus::Success) << name_of(status);
+TEST(Stream, HandlesManyFragments) {
+  Fixture f({256 * kMiB, 4096, 1024});
+  constexpr uint64_t kCount = 6000;
+  const ByteVector unit = pattern(4096, 7);
+  ASSERT_EQ(f.checked.set_size(kCount * 8192), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  for (uint64_t i = 0; i < kCount; ++i) {
+    ASSERT_EQ(f.checked.write(i * 8192 + 4096, unit, Buffering::Buffered), NtStatus::Success);
   }
-  int count_full() const { return count_full_; }
+  f.checked.write_back_and_check();
+  EXPECT_GE(f.count_runs(), 2 * kCount - 1);
+  f.checked.remount();
+  f.checked.check_all();
+  ASSERT_EQ(f.checked.punch(10000, kCount * 4096 + 77), NtStatus::Success);
+  f.checked.check_all();
+  f.checked.write_back_and_check();
+  for (uint64_t i = kCount; i-- > 0;) {
+    ASSERT_EQ(f.checked.write(i * 8192, unit, Buffering::Buffered), NtStatus::Success);
+  }
+  f.checked.write_back_and_check();
+  f.checked.check_all();
+  ASSERT_EQ(f.checked.set_size(kCount * 2048), NtStatus::Success);
+  f.checked.write_back_and_check();
+  f.checked.check_all();
+  ASSERT_TRUE(f.stream().discard().has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+}
 
- private:
-  uint64_t below(uint64_t limit) { return random_() % limit; }
-  uint64_t length() {
-    switch (below(4)) {
-      case 0:
-        return 1 + below(100);
-      case 1:
-        return 1 + below(9000);
-      case 2:
-        return 4096 * (1 + below(16));
-      default:
-        return 1 + below(300 * kKiB);
-    }
+TEST(Stream, UsesAFragmentedVolume) {
+  ScratchVolume scratch({20 * kMiB, 512, 1024});
+  // Every second unit of the volume, so that free space is in runs of 4 KiB.
+  Checked comb(scratch, scratch.make_file());
+  while (comb.append(pattern(100000, 1)) == NtStatus::Success) {
   }
-  uint64_t offset() {
-    const uint64_t size = checked_.model().size();
-    switch (below(4)) {
-      case 0:
-        return below(exercise_.most_bytes);
-      case 1:
-        return align_down(below(exercise_.most_bytes), 4096);
-      case 2:
-        return size;
-      default:
-        return below(size + 1);
-    }
+  comb.write_back_and_check();
+  for (uint64_t at = 0; at + 8192 < comb.model().size(); at += 8192) {
+    ASSERT_EQ(comb.punch(at, 4096), NtStatus::Success);
   }
-  NtStatus choose() {
-    const uint64_t at = offset();
-    uint64_t count = length();
-    if (at + count > exercise_.most_bytes + 400 * kKiB) count = 1 + below(4096);
-    const auto keep = below(2) == 0 ? KeepSize::No : KeepSize::Yes;
-    switch (below(16)) {
-      case 0:
-      case 1:
-      case 2:
-        return checked_.write(at, pattern(count, random_()), Buffering::Buffered);
-      case 3:
-        return checked_.write(at, pattern(count, random_()), Buffering::Unbuffered);
-      case 4:
-      case 5:
-        return checked_.write(align_down(at, exercise_.cluster_size),
-                              pattern(align_up(count, exercise_.cluster_size), random_()),
-                              Buffering::Unbuffered);
-      case 6:
-        return checked_.append(pattern(count, random_()));
-      case 7:
-        return checked_.set_size(below(3) == 0 ? below(2000) : at);
-      case 8:
-        return checked_.allocate(at, count, keep);
-      case 9:
-        return checked_.punch(at, count);
-      case 10:
-        return checked_.zero(at, count, keep);
-      case 11:
-      case 12:
-        return checked_.stream().write_back().error();
-      case 13:
-        checked_.check_read(at, count);
-        return NtStatus::Success;
-      case 14:
-        checked_.check_all();
-        return NtStatus::Success;
-      default:
-        if (below(3) == 0) checked_.remount();
-        return NtStatus::Success;
-    }
-  }
-
-  Checked& checked_;
-  const Exercise exercise_;
-  std::mt19937_64 random_;
-  int count_full_ = 0;
-};
-
-void run(const Exercise& exercise) {
-  ScratchVolume scratch({exercise.volume_bytes, exercise.cluster_size, 1024});
-  const FileReference reference = scratch.make_file();
-  const ClusterCount free_before = scratch.volume().clusters().free_clusters();
-  Checked checked(scratch, reference);
-  RandomOperations operations(checked, exercise);
-  for (int i = 0; i < exercise.operations; ++i) {
-    SCOPED_TRACE("seed " + std::to_string(exercise.seed) + ", operation " + std::to_string(i));
-    operations.step();
-    if (::testing::Test::HasFatalFailure()) return;
-    if (i % 8 == 0) checked.write_back_and_check();
-    if (::testing::Test::HasFatalFailure()) return;
-  }
+  comb.write_back_and_check();
+  Checked checked(scratch, scratch.make_file());
+  ASSERT_EQ(checked.write(0, pattern(3 * kMiB, 2), Buffering::Buffered), NtStatus::Success);
+  checked.write_back_and_check();
+  checked.check_all();
+  ASSERT_EQ(checked.write(3 * kMiB, pattern(kMiB, 3), Buffering::Unbuffered), NtStatus::Success);
+  checked.write_back_and_check();
+  ASSERT_EQ(checked.allocate(4 * kMiB, kMiB / 2, KeepSize::No), NtStatus::Success);
   checked.check_all();
   checked.write_back_and_check();
-  checked.remount();
-  checked.check_all();
-  ASSERT_TRUE(checked.stream().discard().has_value());
-  EXPECT_EQ(scratch.check(), "");
-  // Extension records may have made $MFT grow.
-  const ClusterCount free_after = scratch.volume().clusters().free_clusters();
-  EXPECT_GE(free_after.raw() + kMiB / exercise.cluster_size, free_before.raw());
-}
-
-TEST_F(StreamTest, AgreesWithItsModelOnClustersOf4096) {
-  for (uint64_t seed = 1; seed <= 6; ++seed) run({4096, 48 * kMiB, 3 * kMiB, 300, seed});
-}
-TEST_F(StreamTest, AgreesWithItsModelOnClustersOf512) {
-  for (uint64_t seed = 11; seed <= 14; ++seed) run({512, 48 * kMiB, 2 * kMiB, 300, seed});
-}
-TEST_F(StreamTest, AgreesWithItsModelOnClustersOf64K) {
-  for (uint64_t seed = 21; seed <= 24; ++seed) run({65536, 96 * kMiB, 4 * kMiB, 300, seed});
-}
-TEST_F(StreamTest, AgreesWithItsModelNearTheResidentLimit) {
-  for (uint64_t seed = 31; seed <= 36; ++seed) run({4096, 48 * kMiB, 3000, 300, seed});
-}
-TEST_F(StreamTest, AgreesWithItsModelOnAFullVolume) {
-  for (uint64_t seed = 41; seed <= 46; ++seed) run({4096, 12 * kMiB, 12 * kMiB, 300, seed});
+  comb.check_all();
 }
 
 }  // namespace
