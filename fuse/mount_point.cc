@@ -88,7 +88,7 @@ std::string absolute_path(const std::string& path) {
   const std::string parent = slash == std::string::npos ? "." : trimmed.substr(0, slash + 1);
   const std::string real_parent = real_path(parent);
   if (real_parent.empty()) return trimmed;
-  const std::string joined = real_parent == "/" ? "/" + last : real_parent + "/" + last;
+  const std::string joined = real_parent == "/" ? real_parent + last : real_parent + "/" + last;
   char target[2];
   if (readlink(joined.c_str(), target, sizeof(target)) < 0) return joined;
   const std::string real = real_path(joined);  // a symbolic link to the directory
