@@ -19,6 +19,7 @@ using ondisk::AttributeType;
 using ondisk::AttributeView;
 using ondisk::FileRecordView;
 using testing::in_transaction;
+using testing::reading;
 using testing::ScratchVolume;
 
 using Model = std::map<std::u16string, ByteVector>;
@@ -37,6 +38,7 @@ std::u16string stream_name(uint64_t number) {
 
 ByteVector copy_of(ByteView bytes) { return ByteVector(bytes.begin(), bytes.end()); }
 
+/// The caller holds the metadata lock.
 std::vector<Attributes::Found> all_of(Volume& volume, FileReference file) {
   auto all = Attributes(volume, file).all();
   EXPECT_TRUE(all.has_value());
@@ -56,6 +58,7 @@ std::string hex(ByteView bytes) {
 
 /// What the file's records hold, but for LSNs, instance counters and update sequence arrays.
 std::string snapshot(Volume& volume, FileReference file) {
+  const SharedLock lock(volume.journal().metadata_lock());
   std::set<uint64_t> numbers{file.record()};
   for (const auto& found : all_of(volume, file)) numbers.insert(found.page->index());
   std::string result;
@@ -77,6 +80,7 @@ std::string snapshot(Volume& volume, FileReference file) {
 }
 
 void expect_equal(Volume& volume, FileReference file, const Model& model) {
+  const SharedLock lock(volume.journal().metadata_lock());
   Attributes attributes(volume, file);
   for (const auto& [name, value] : model) {
     const auto found = attributes.find(AttributeType::Data, name);
@@ -91,6 +95,7 @@ void expect_equal(Volume& volume, FileReference file, const Model& model) {
 }
 
 size_t records_of(Volume& volume, FileReference file) {
+  const SharedLock lock(volume.journal().metadata_lock());
   std::set<uint64_t> numbers;
   for (const auto& found : all_of(volume, file)) numbers.insert(found.page->index());
   return numbers.size();
@@ -202,15 +207,15 @@ TEST(Attributes, CountEachNameOnceWhereverItIs) {
                   scratch.volume(),
                   [&](Transaction& transaction) { return attributes.insert(transaction, name); }),
               NtStatus::Success);
-    ASSERT_EQ(links(), i + 1);
+    ASSERT_EQ(reading(scratch.volume(), links), i + 1);
   }
   ASSERT_GT(records_of(scratch.volume(), file), 20u);
   ASSERT_EQ(scratch.check(), "");
   for (int i = kNames; i > 0; --i) {
-    std::vector<Attributes::Found> names;
-    for (const auto& found : all_of(scratch.volume(), file)) {
-      if (found.view().type() == AttributeType::FileName) names.push_back(found);
-    }
+    std::vector<Attributes::Found> names =
+        reading(scratch.volume(), [&] { return all_of(scratch.volume(), file); });
+    std::erase_if(names,
+                  [](const auto& found) { return found.view().type() != AttributeType::FileName; });
     ASSERT_EQ(names.size(), static_cast<size_t>(i));
     const auto victim = names[random() % names.size()];
     const auto before = snapshot(scratch.volume(), file);
@@ -220,13 +225,13 @@ TEST(Attributes, CountEachNameOnceWhereverItIs) {
       ASSERT_TRUE(attributes.remove(transaction, victim).has_value());
       ASSERT_EQ(links(), i - 1);
     }
-    ASSERT_EQ(links(), i);
+    ASSERT_EQ(reading(scratch.volume(), links), i);
     ASSERT_EQ(snapshot(scratch.volume(), file), before);
     ASSERT_EQ(in_transaction(
                   scratch.volume(),
                   [&](Transaction& transaction) { return attributes.remove(transaction, victim); }),
               NtStatus::Success);
-    ASSERT_EQ(links(), i - 1);
+    ASSERT_EQ(reading(scratch.volume(), links), i - 1);
   }
   ASSERT_LE(records_of(scratch.volume(), file), 2u);  // the empty $DATA may have moved out
   ASSERT_EQ(scratch.check(), "");
@@ -236,7 +241,8 @@ TEST(Attributes, ToldByRoomFitInTheirRecord) {
   ScratchVolume scratch({});
   const FileReference file = scratch.make_file();
   Attributes attributes(scratch.volume(), file);
-  const auto room = attributes.resident_room(AttributeType::Data, {});
+  const auto room =
+      reading(scratch.volume(), [&] { return attributes.resident_room(AttributeType::Data, {}); });
   ASSERT_TRUE(room.has_value());
   ASSERT_GT(*room, 700u);
   const ByteVector value(*room);
@@ -247,6 +253,7 @@ TEST(Attributes, ToldByRoomFitInTheirRecord) {
                            }),
             NtStatus::Success);
   EXPECT_EQ(records_of(scratch.volume(), file), 1u);
+  const SharedLock lock(scratch.volume().journal().metadata_lock());
   EXPECT_EQ(*attributes.resident_room(AttributeType::Data, {}), *room);
   EXPECT_EQ(*attributes.resident_room(AttributeType::Data, u"x"), 0u);
 }
@@ -305,7 +312,8 @@ TEST(Attributes, FreeRecordsTakesExtensionsAndTheListWithIt) {
                              }),
               NtStatus::Success);
   }
-  const auto list = attributes.find(AttributeType::AttributeList);
+  const auto list =
+      reading(scratch.volume(), [&] { return attributes.find(AttributeType::AttributeList); });
   ASSERT_TRUE(list.has_value());
   EXPECT_FALSE(list->view().is_resident());
   ASSERT_EQ(in_transaction(
@@ -313,7 +321,8 @@ TEST(Attributes, FreeRecordsTakesExtensionsAndTheListWithIt) {
                 [&](Transaction& transaction) { return attributes.free_records(transaction); }),
             NtStatus::Success);
   EXPECT_EQ(scratch.check(), "");
-  EXPECT_EQ(attributes.base().error(), NtStatus::ObjectNameNotFound);
+  EXPECT_EQ(reading(scratch.volume(), [&] { return attributes.base(); }).error(),
+            NtStatus::ObjectNameNotFound);
 }
 
 TEST(Attributes, AListThatLiesIsReportedNotBelieved) {
@@ -331,7 +340,7 @@ TEST(Attributes, AListThatLiesIsReportedNotBelieved) {
                              }),
               NtStatus::Success);
   }
-  const auto list = attributes.find(AttributeType::AttributeList);
+  const auto list = reading(volume, [&] { return attributes.find(AttributeType::AttributeList); });
   ASSERT_TRUE(list.has_value());
   ASSERT_TRUE(list->view().is_resident());
   const ByteVector good = copy_of(list->view().value());

@@ -18,6 +18,7 @@ using ondisk::AttributeType;
 using ondisk::AttributeView;
 using ondisk::FileRecordView;
 using testing::in_transaction;
+using testing::reading;
 using testing::ScratchVolume;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
@@ -35,6 +36,9 @@ class FragmentedFile {
   }
 
   Attributes attributes() { return Attributes(scratch_.volume(), file_); }
+  Result<Attributes::Found> find(AttributeType type) {
+    return reading(scratch_.volume(), [&] { return attributes().find(type); });
+  }
   const Runlist& runs() const { return runs_; }
   FileReference reference() const { return file_; }
 
@@ -79,6 +83,7 @@ class FragmentedFile {
   void take_back(Runlist runs) { runs_ = std::move(runs); }
 
   void expect_stored() {
+    const SharedLock lock(scratch_.volume().journal().metadata_lock());
     const auto stored = attributes().load_runs(AttributeType::Data, {});
     ASSERT_TRUE(stored.has_value());
     ASSERT_TRUE(*stored == runs_);
@@ -87,6 +92,7 @@ class FragmentedFile {
     ASSERT_TRUE(*stored_sizes == sizes());
   }
   size_t extents() {
+    const SharedLock lock(scratch_.volume().journal().metadata_lock());
     const auto all = attributes().all();
     EXPECT_TRUE(all.has_value());
     size_t count = 0;
@@ -244,16 +250,16 @@ TEST(Extents, HolesMakeAFileSparse) {
   FragmentedFile file(scratch);
   ASSERT_EQ(file.change([&](Transaction& transaction) { return file.append(transaction); }),
             NtStatus::Success);
-  ASSERT_FALSE(file.attributes().find(AttributeType::Data)->view().is_sparse());
+  ASSERT_FALSE(file.find(AttributeType::Data)->view().is_sparse());
   ASSERT_EQ(file.change([&](Transaction& transaction) { return file.put(transaction, {20}); }),
             NtStatus::Success);
-  const auto data = file.attributes().find(AttributeType::Data);
+  const auto data = file.find(AttributeType::Data);
   ASSERT_TRUE(data.has_value());
   EXPECT_TRUE(data->view().is_sparse());
   EXPECT_TRUE(data->view().has_total_allocated());
   EXPECT_EQ(data->view().total_allocated(), 2 * 4096u);
   EXPECT_EQ(data->view().compression_unit(), 4);
-  const auto information = file.attributes().find(AttributeType::StandardInformation);
+  const auto information = file.find(AttributeType::StandardInformation);
   const auto& value = struct_at<ondisk::StandardInformation>(information->view().value());
   EXPECT_EQ(value.file_attributes.get(), ondisk::FileAttributes::SparseFile);
   EXPECT_EQ(scratch.check(), "");
@@ -276,7 +282,9 @@ TEST(Extents, ALongRunlistIsStoredAtOnce) {
                                                                 {}, runs, {bytes, bytes, 5, bytes});
                            }),
             NtStatus::Success);
-  EXPECT_TRUE(*attributes.load_runs(AttributeType::Data, {}) == runs);
+  const auto stored =
+      reading(scratch.volume(), [&] { return attributes.load_runs(AttributeType::Data, {}); });
+  EXPECT_TRUE(*stored == runs);
   EXPECT_EQ(scratch.check(), "");
 }
 
@@ -299,7 +307,7 @@ TEST(Extents, OfTheMftItselfStartInItsFirstRecord) {
   }
   for (int i = 0; i < 900; ++i) scratch.make_file();
   Attributes attributes(volume, FileReference(ondisk::kMftRecord, 1));
-  const auto all = attributes.all();
+  const auto all = reading(volume, [&] { return attributes.all(); });
   ASSERT_TRUE(all.has_value());
   size_t extents = 0;
   for (const auto& found : *all) {
@@ -309,7 +317,9 @@ TEST(Extents, OfTheMftItselfStartInItsFirstRecord) {
     }
   }
   EXPECT_GT(extents, 2u);
-  EXPECT_TRUE(*attributes.load_runs(AttributeType::Data, {}) == volume.mft().records()->runs);
+  const auto stored =
+      reading(volume, [&] { return attributes.load_runs(AttributeType::Data, {}); });
+  EXPECT_TRUE(*stored == volume.mft().records()->runs);
   EXPECT_EQ(scratch.check(), "");
   scratch.reopen();
   EXPECT_EQ(scratch.check(), "");
@@ -323,7 +333,7 @@ TEST(Extents, ThatDoNotFollowEachOtherAreReported) {
     ASSERT_EQ(file.change([&](Transaction& transaction) { return file.append(transaction); }),
               NtStatus::Success);
   }
-  const auto list = file.attributes().find(AttributeType::AttributeList);
+  const auto list = file.find(AttributeType::AttributeList);
   ASSERT_TRUE(list.has_value());
   ASSERT_TRUE(list->view().is_resident());
   const ByteVector good(list->view().value().begin(), list->view().value().end());

@@ -120,4 +120,11 @@ NtStatus in_transaction(Volume& volume, Change&& change) {
   return NtStatus::Success;
 }
 
+/// What `read()` gives, with the metadata lock held as readers must. Not inside a transaction.
+template <typename Read>
+auto reading(Volume& volume, Read&& read) {
+  const SharedLock lock(volume.journal().metadata_lock());
+  return read();
+}
+
 }  // namespace ntfs::testing
