@@ -71,19 +71,16 @@ Result<> write(Filesystem& filesystem, const fuse_file_info& info, uint64_t offs
                ByteView bytes) {
   ObjectStore& store = filesystem.store();
   File& file = *open_file(&info).file;
-  if (filesystem.options().writeback) {
-    // The kernel keeps size and times of what it holds back; with O_DIRECT it holds nothing back.
-    // It asks for FSYNC itself after a write with O_SYNC, and gives O_APPEND its offset.
-    if (info.writepage != 0) return store.write_cached(file, offset, bytes);
-    const bool is_direct = (info.flags & O_DIRECT) != 0;
-    return store.write(file, offset, bytes,
-                       is_direct ? Buffering::Unbuffered : Buffering::Buffered);
-  }
-  if ((info.flags & O_APPEND) != 0 && info.writepage == 0) {
+  const bool is_from_cache = info.writepage != 0;
+  const bool is_direct = !is_from_cache && (info.flags & O_DIRECT) != 0;
+  const Buffering buffering = is_direct ? Buffering::Unbuffered : Buffering::Buffered;
+  // With the write-back cache, the kernel gives O_APPEND its offset, and asks for FSYNC itself
+  // after a write with O_SYNC.
+  if (filesystem.options().writeback) return store.write(file, offset, bytes, buffering);
+  if ((info.flags & O_APPEND) != 0 && !is_from_cache) {
     TRY(store.append(file, bytes));
   } else {
-    const bool is_direct = info.writepage == 0 && (info.flags & O_DIRECT) != 0;
-    TRY(store.write(file, offset, bytes, is_direct ? Buffering::Unbuffered : Buffering::Buffered));
+    TRY(store.write(file, offset, bytes, buffering));
   }
   if ((info.flags & (O_SYNC | O_DSYNC)) != 0) TRY(store.flush());
   return {};

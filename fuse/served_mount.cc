@@ -76,7 +76,8 @@ class ServedMount {
     options.source = request_.source;
     options.directory = request_.directory;
     options.read_only = read_only_;
-    options.allow_other = request_.options.allow_other || geteuid() == 0;
+    options.allow_other = request_.options.allow_other;
+    options.check_permissions = request_.options.check_permissions;
     options.writeback = request_.options.writeback;
     options.threads = threads();
     options.kernel_flags = request_.options.kernel_flags;
@@ -173,6 +174,7 @@ class ServedMount {
     options.windows_names = request_.options.windows_names;
     options.ignore_case = request_.options.ignore_case;
     options.show_system_files = request_.options.show_system_files;
+    if (request_.options.writeback) options.data_times = DataTimes::SetByCaller;
     why_not_.clear();
     store_ = TRY(ObjectStore::mount(*device_, options, why_not_));
     return {};

@@ -17,6 +17,14 @@ Result<> ObjectStore::check_data() const {
   return volume_->is_writable() ? Result<>() : NtStatus::MediaWriteProtected;
 }
 
+void ObjectStore::note_data_change(File& file) const {
+  if (options_.data_times == DataTimes::SetByStore) {
+    file.note_modified();
+  } else {
+    file.note_archive();
+  }
+}
+
 Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, MutableBytes into) {
   return file.data().read(offset, length, into);
 }
@@ -24,47 +32,42 @@ Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, Mut
 Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
   TRY(check_data());
   TRY(file.data().write(offset, from, buffering));
-  file.note_modified();
+  note_data_change(file);
   return {};
-}
-
-Result<> ObjectStore::write_cached(File& file, uint64_t offset, ByteView from) {
-  TRY(check_data());
-  return file.data().write(offset, from, Buffering::Buffered);
 }
 
 Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
   TRY(check_data());
   const uint64_t offset = TRY(file.data().append(from));
-  file.note_modified();
+  note_data_change(file);
   return offset;
 }
 
 Result<> ObjectStore::set_end_of_file(File& file, uint64_t size) {
   TRY(check_data());
   TRY(with_reclaim(*volume_, [&] { return file.data().set_size(size); }));
-  file.note_modified();
+  note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
   TRY(with_reclaim(*volume_, [&] { return file.data().allocate(offset, length, keep); }));
-  file.note_modified();
+  note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::punch(File& file, uint64_t offset, uint64_t length) {
   TRY(check_data());
   TRY(with_reclaim(*volume_, [&] { return file.data().punch(offset, length); }));
-  file.note_modified();
+  note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
   TRY(with_reclaim(*volume_, [&] { return file.data().zero(offset, length, keep); }));
-  file.note_modified();
+  note_data_change(file);
   return {};
 }
 
@@ -89,7 +92,7 @@ Result<uint64_t> ObjectStore::copy_range(File& from, uint64_t from_offset, File&
     }
     done += got;
   }
-  if (done != 0) to.note_modified();
+  if (done != 0) note_data_change(to);
   return done;
 }
 

@@ -81,10 +81,15 @@ struct StoreInformation {
   uint64_t file_records_free = 0;   ///< plus those that the free space has room for
 };
 
+/// Who sets last write and change time when data changes: the store, as MS-FSA has it, or whoever
+/// calls it (the kernel with its write-back cache), by set_basic_information.
+enum class DataTimes { SetByStore, SetByCaller };
+
 struct ObjectStoreOptions {
   VolumeOptions volume;
-  bool windows_names = false;      ///< refuse to make names that Windows forbids
-  bool ignore_case = false;        ///< find names without regard to case
+  bool windows_names = false;  ///< refuse to make names that Windows forbids
+  bool ignore_case = false;    ///< find names without regard to case
+  DataTimes data_times = DataTimes::SetByStore;
   bool show_system_files = false;  ///< list $MFT and the other system files in the root
 };
 
@@ -150,8 +155,6 @@ class ObjectStore {
   // Data, see Stream. FileIsADirectory for directories.
   Result<size_t> read(File& file, uint64_t offset, size_t length, MutableBytes into);
   Result<> write(File& file, uint64_t offset, ByteView from, Buffering buffering);
-  /// As write; without note_modified: the kernel's write-back, which sets times itself.
-  Result<> write_cached(File& file, uint64_t offset, ByteView from);
   Result<uint64_t> append(File& file, ByteView from);
   Result<> set_end_of_file(File& file, uint64_t size);
   Result<> allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep);
@@ -179,12 +182,12 @@ class ObjectStore {
     bool was_last_name = false;
     bool is_freed = false;
     File::Remains remains;
-    FilePtr exchanged;
   };
 
   IndexTree::NameMatch name_match() const;
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;
+  void note_data_change(File& file) const;
   Result<> check_target(FileReference file, RemoveKind kind);
   void note_entry_change(File& directory);
 
@@ -204,8 +207,8 @@ class ObjectStore {
   Result<> replace_name(Transaction& transaction, const Place& from, const NamedEntry& source,
                         const Place& to, const std::optional<NamedEntry>& target,
                         FileReference deleted, RemovedFile& removed);
-  Result<FilePtr> rename_now(const Place& from, const Place& to, RenameMode mode,
-                             FileReference deleted, RemovedFile& removed);
+  Result<> rename_now(const Place& from, const Place& to, RenameMode mode, FileReference deleted,
+                      RemovedFile& removed);
 
   const ObjectStoreOptions options_;
   std::unique_ptr<Volume> volume_;

@@ -65,6 +65,15 @@ void File::note_modified() {
   volume_.add_dirty(*this);
 }
 
+void File::note_archive() {
+  {
+    const MutexLock lock(mutex_);
+    noted_.archive = true;
+    has_noted_ = true;
+  }
+  volume_.add_dirty(*this);
+}
+
 bool File::has_noted() const {
   const MutexLock lock(mutex_);
   return has_noted_;

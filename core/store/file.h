@@ -40,6 +40,8 @@ class File final : public Participant {
   void note_attributes(uint32_t attributes) EXCLUDES(mutex_);
   /// The data was changed: last write and change time are now, archive bit set.
   void note_modified() EXCLUDES(mutex_);
+  /// The data was changed by a caller that sets the times itself: archive bit set.
+  void note_archive() EXCLUDES(mutex_);
   /// Times and attributes as a reader sees them: what is on disk (`disk`) with what is noted.
   void overlay(ondisk::StandardInformation& disk) const EXCLUDES(mutex_);
   /// Whether something is noted or the directory entries lag behind.
