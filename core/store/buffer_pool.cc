@@ -7,7 +7,7 @@ namespace ntfs {
 
 namespace {
 /// Blocks that are kept although nobody uses them.
-constexpr size_t kMostIdleBlocks = 16;
+constexpr size_t kMostIdleBlocks = 32;
 }  // namespace
 
 BufferPool::BufferPool(BlockDevice& device) : device_(device), zeros_(kZeroBytes) {}

@@ -156,7 +156,7 @@ void Stream::collect(Flight& flight, uint64_t cursor, Sweep kind) {
     if (units >= most_units || flight.stretches.size() >= kMostStretches) break;
     // What is missing in a gap may be on its way: better a little later than a hole.
     const bool is_gap = first > std::max(flight.end_unit, runs_end);
-    if (kind == Sweep::Relief && is_gap && units > buffer_.count_units() / 2) break;
+    if (kind == Sweep::Relief && is_gap && units > buffer_.count_units() / 8) break;
     flight.pieces.push_back({first, segment.count, segment.memory, segment.chunk});
     flight.end_unit = first + segment.count;
     units += segment.count;

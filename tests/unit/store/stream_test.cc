@@ -181,34 +181,69 @@ TEST(Stream, RefusesWhatIsTooLarge) {
   EXPECT_EQ(read(f.stream(), ~uint64_t{0} - 4096, 4096).size(), 0u);
 }
 
+/// Replaces $DATA by a nonresident one with these runs and sizes.
+NtStatus replace_data(Volume& volume, FileReference reference, uint16_t flags,
+                      const std::vector<ntfs::Run>& runs, const ondisk::AttributeSizes& sizes) {
+  return in_transaction(volume, [&](Transaction& transaction) -> Result<> {
+    Attributes attributes(volume, reference);
+    TRY(attributes.remove(transaction, ondisk::AttributeType::Data, u""));
+    ondisk::NonresidentInit init;
+    init.flags = flags;
+    init.next = runs.back().end();
+    init.sizes = sizes;
+    const bool has_unit = (flags & ondisk::AttributeFlags::Encrypted) == 0;
+    init.compression_unit = has_unit ? 4 : 0;
+    const auto pairs = ondisk::encode_mapping_pairs(runs, 200);
+    return attributes.insert(transaction, ondisk::build_nonresident(init, u"", pairs.bytes));
+  });
+}
+
+TEST(Stream, SurvivesImpossibleSizes) {
+  Fixture f(kSmall);
+  constexpr uint64_t kHuge = uint64_t{1} << 52;
+  const std::vector<ntfs::Run> hole = {{Vcn(0), Lcn::hole(), ClusterCount(kHuge / 4096)}};
+  ASSERT_EQ(replace_data(f.volume(), f.reference, ondisk::AttributeFlags::Sparse, hole,
+                         {kHuge, kHuge, kHuge, 0}),
+            NtStatus::Success);
+  AlignedBuffer buffer(8192);
+  EXPECT_EQ(*f.stream().read(kHuge - 5, 4096, buffer.bytes()), 5u);
+  EXPECT_EQ(*f.stream().read(~uint64_t{0}, 4096, buffer.bytes()), 0u);
+  EXPECT_EQ(*f.stream().next_range(5, RangeKind::Hole), 5u);
+  EXPECT_EQ(f.stream().next_range(5, RangeKind::Data).error(), NtStatus::NoMoreEntries);
+  EXPECT_EQ(f.stream().append(pattern(1, 1)).error(), NtStatus::FileTooLarge);
+  EXPECT_EQ(f.stream().allocate(0, f.volume().max_file_size(), KeepSize::Yes).error(),
+            NtStatus::DiskFull);
+  ASSERT_TRUE(f.stream().write(5 * kMiB, pattern(100, 1), Buffering::Buffered).has_value());
+  ASSERT_TRUE(f.checked.file().write_back().has_value());
+  EXPECT_EQ(f.allocated().raw(), 1u);
+  ASSERT_TRUE(f.stream().punch(0, ~uint64_t{0}).has_value());
+  EXPECT_EQ(f.allocated().raw(), 0u);
+  ASSERT_TRUE(f.stream().set_size(4 * kMiB).has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+  ASSERT_TRUE(f.stream().discard().has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+}
+
 TEST(Stream, RefusesCompressedAndEncryptedData) {
   ScratchVolume scratch(kSmall);
   for (const uint16_t flag :
        {ondisk::AttributeFlags::Encrypted, ondisk::AttributeFlags::Compressed}) {
     const FileReference reference = scratch.make_file();
-    ASSERT_EQ(
-        in_transaction(scratch.volume(),
-                       [&](Transaction& transaction) -> Result<> {
-                         Attributes attributes(scratch.volume(), reference);
-                         TRY(attributes.remove(transaction, ondisk::AttributeType::Data, u""));
-                         const auto runs = TRY(scratch.volume().clusters().allocate(
-                             transaction, ClusterCount(16), Lcn::hole()));
-                         ondisk::NonresidentInit init;
-                         init.flags = flag;
-                         init.next = Vcn(16);
-                         init.sizes = {65536, 65536, 65536, 65536};
-                         init.compression_unit = flag == ondisk::AttributeFlags::Compressed ? 4 : 0;
-                         std::vector<ntfs::Run> list;
-                         Vcn at;
-                         for (const ClusterRun& run : runs) {
-                           list.push_back({at, run.lcn, run.count});
-                           at = at + run.count;
-                         }
-                         const auto pairs = ondisk::encode_mapping_pairs(list, 200);
-                         return attributes.insert(
-                             transaction, ondisk::build_nonresident(init, u"", pairs.bytes));
-                       }),
-        NtStatus::Success);
+    std::vector<ntfs::Run> list;
+    ASSERT_EQ(in_transaction(scratch.volume(),
+                             [&](Transaction& transaction) -> Result<> {
+                               const auto runs = TRY(scratch.volume().clusters().allocate(
+                                   transaction, ClusterCount(16), Lcn::hole()));
+                               Vcn at;
+                               for (const ClusterRun& run : runs) {
+                                 list.push_back({at, run.lcn, run.count});
+                                 at = at + run.count;
+                               }
+                               return {};
+                             }),
+              NtStatus::Success);
+    ASSERT_EQ(replace_data(scratch.volume(), reference, flag, list, {65536, 65536, 65536, 65536}),
+              NtStatus::Success);
     const NtStatus expected =
         flag == ondisk::AttributeFlags::Encrypted ? NtStatus::AccessDenied : NtStatus::NotSupported;
     const FilePtr file = scratch.volume().file(reference);
