@@ -99,8 +99,31 @@ def datasets_small(directory):
         os.unlink(f"{directory}/many/entry number {number}")
 
 
+def place_for(work, size):
+    """A folder whose file system takes a file of that size: ext4 stops just below 16 TiB."""
+    for folder in (work, "/dev/shm"):
+        path = os.path.join(folder, f"huge-{os.getpid()}.img")
+        try:
+            volume.make_sparse(path, size)
+            return path
+        except OSError:
+            continue
+        finally:
+            if os.path.exists(path):
+                os.unlink(path)
+    raise CaseSkipped(f"no file system here takes a file of {unit(size)}")
+
+
 def fresh_huge(work, size, cluster):
-    image = os.path.join(work, "huge.img")
+    image = place_for(work, size)
+    try:
+        judge_huge(image, size, cluster)
+    finally:
+        if os.path.exists(image):
+            os.unlink(image)
+
+
+def judge_huge(image, size, cluster):
     start = time.monotonic()
     run(PROGRAM, "format", image, "--size", unit(size), "--cluster-size", cluster)
     seconds = time.monotonic() - start
@@ -109,8 +132,8 @@ def fresh_huge(work, size, cluster):
     with mounted(volume.NtfsWal(), image) as directory:
         datasets_small(directory)
         expected = manifest.from_directory(directory)
-    expect_no_differences(manifest.compare(expected, manifest.from_ntfs3g(image)), "ntfs-3g")
-    os.unlink(image)
+    got = manifest.from_ntfs3g(image)
+    expect_no_differences(manifest.compare(manifest.adapt(expected, "ntfs-3g"), got), "ntfs-3g")
     # Other tests run beside this one; the bound of the documentation is for an idle machine.
     limit = 2 if size <= TIB else 20
     expect(seconds < 2 * limit, f"formatting {unit(size)} took {seconds:.1f} s, wanted {limit}")

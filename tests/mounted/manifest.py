@@ -28,6 +28,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import tempfile
 
@@ -157,17 +158,24 @@ def from_libfsntfs(image):
     return with_link_counts(manifest, references)
 
 
+def is_cut(name):
+    """Names that fls finds in slack bytes of index blocks may end within a character."""
+    return any("\udc80" <= unit <= "\udcff" for unit in name)
+
+
 def lines_of_fls(image):
-    listing = run("fls", "-u", "-r", "-p", "-m", "", image, timeout=600)
-    for line in listing.stdout.split("\n")[:-1]:
+    listing = subprocess.run(
+        ["fls", "-u", "-r", "-p", "-m", "", image], capture_output=True, timeout=900, check=True
+    )
+    for line in listing.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]:
         fields = line.split("|")
         name, inode, mode, size, mtime = "|".join(fields[1:-9]), *(
             fields[-9:][i] for i in (0, 1, 4, 6)
         )
         number, kind, _ = (inode.split("-") + ["", ""])[:3]
         top = name.lstrip("/").split("/")[0].split(":")[0]
-        if kind == str(0x30) or top in SYSTEM_NAMES or top == "$OrphanFiles" or "\ufffd" in name:
-            continue  # the times of $FILE_NAME; a name cut short, which it finds in slack bytes
+        if kind == str(0x30) or top in SYSTEM_NAMES or top == "$OrphanFiles" or is_cut(name):
+            continue  # kind 0x30: the times of $FILE_NAME
         yield name.lstrip("/"), number, kind, mode, size, mtime
 
 
@@ -210,8 +218,6 @@ def from_sleuthkit(image, hashes="sample"):
 
 
 def run_to_file(command, target):
-    import subprocess
-
     subprocess.run(command, stdout=target, check=True, timeout=120)
 
 

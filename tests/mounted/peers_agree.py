@@ -34,6 +34,7 @@ SETS = {
 }
 PEERS = ("ntfs-3g", "libfsntfs", "sleuthkit")
 VM_TIMEOUT = 900
+NOT_AVAILABLE = 69
 
 
 def check_volume(image, copies=True):
@@ -49,6 +50,9 @@ def check_volume(image, copies=True):
         "ntfsresize finds the volume inconsistent:\n" + accounting.stdout + accounting.stderr,
     )
     expect_no_differences(check_image(image, copies), "volume_check")
+    own = run(volume.PROGRAM, "check", image, check=False, timeout=300)
+    if own.returncode != NOT_AVAILABLE and copies:
+        expect(own.returncode == 0, f"ntfs-wal check: {own.returncode}\n{own.stdout[:3000]}")
 
 
 def fill(driver, name, image):
