@@ -35,7 +35,7 @@ void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   Filesystem& filesystem = filesystem_of(request);
   const auto file = open(filesystem, node, info->flags);
   if (!file) return reply.status(file.error());
-  auto opened = std::make_unique<OpenFile>(OpenFile{*file});
+  auto opened = std::make_unique<OpenFile>(*file, info->flags);
   info->fh = reinterpret_cast<uint64_t>(opened.get());
   info->keep_cache = 1;  // nobody else changes the file
   if (reply.open(*info)) {
@@ -122,17 +122,20 @@ void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t 
                          static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
 }
 
-Result<uint64_t> seek(ObjectStore& store, File& file, uint64_t offset, int whence) {
-  if (whence != SEEK_DATA && whence != SEEK_HOLE) return NtStatus::InvalidParameter;
-  return store.next_range(file, offset, whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole);
-}
-
-void on_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) {
-  Reply reply(request);
-  const auto found = seek(filesystem_of(request).store(), *open_file(info).file,
-                          static_cast<uint64_t>(offset), whence);
-  if (!found) return reply.status(found.error());
-  reply.offset(*found);
+void on_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* info) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+    return Reply(request).status(NtStatus::InvalidParameter);
+  }
+  Filesystem& filesystem = filesystem_of(request);
+  const FilePtr& file = open_file(info).file;
+  SeekRequest seek{request, node, file, static_cast<uint64_t>(offset),
+                   whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole};
+  // Closing a file sends its pages: without writers the kernel holds none back.
+  if (filesystem.options().writeback && file->writers().load() != 0) {
+    filesystem.seeks().push(std::move(seek));
+  } else {
+    filesystem.seeks().answer(seek);
+  }
 }
 
 void on_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_file_info* from,

@@ -1,6 +1,17 @@
 #include "fuse/filesystem.h"
 
+#include <fcntl.h>
+
 namespace ntfs::frontend {
+
+OpenFile::OpenFile(FilePtr opened, int flags)
+    : file(std::move(opened)), may_write_((flags & O_ACCMODE) != O_RDONLY) {
+  if (may_write_) file->writers().fetch_add(1);
+}
+
+OpenFile::~OpenFile() {
+  if (may_write_) file->writers().fetch_sub(1);
+}
 
 AlignedBuffer BufferPool::take() {
   {

@@ -13,6 +13,7 @@
 #include "core/fsa/object_store.h"
 #include "fuse/fuse_api.h"
 #include "fuse/inode_table.h"
+#include "fuse/seek_queue.h"
 #include "fuse/shown_attributes.h"
 
 namespace ntfs::frontend {
@@ -42,8 +43,18 @@ class BufferPool {
 
 /// An open file, from OPEN or CREATE to RELEASE: fuse_file_info::fh is its address. Only RELEASE
 /// ends it, and the kernel sends nothing with it afterwards.
-struct OpenFile {
-  FilePtr file;
+class OpenFile {
+ public:
+  /// `flags`: of open(2). Counts the file's writers.
+  OpenFile(FilePtr opened, int flags);
+  ~OpenFile();
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  const FilePtr file;
+
+ private:
+  const bool may_write_;
 };
 
 /// The same for a directory. Its listing is taken when it is read from the start, and stays until
@@ -71,12 +82,14 @@ class Filesystem {
       : store_(store),
         options_(options),
         inodes_(store.root()),
-        read_buffers_(device, kMaxTransferBytes) {}
+        read_buffers_(device, kMaxTransferBytes),
+        seeks_(store) {}
 
   ObjectStore& store() { return store_; }
   const FilesystemOptions& options() const { return options_; }
   InodeTable& inodes() { return inodes_; }
   BufferPool& read_buffers() { return read_buffers_; }
+  SeekQueue& seeks() { return seeks_; }
 
   /// The file that the kernel means. FileDeleted when it cannot know it.
   Result<FilePtr> file(fuse_ino_t node);
@@ -101,6 +114,7 @@ class Filesystem {
   const FilesystemOptions options_;
   InodeTable inodes_;
   BufferPool read_buffers_;
+  SeekQueue seeks_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
 };
 

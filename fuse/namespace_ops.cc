@@ -150,7 +150,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
                        .creator = creator_of(request)};
   const auto made = create_or_open(filesystem, wanted, info->flags);
   if (!made) return reply.status(made.error());
-  auto open = std::make_unique<OpenFile>(OpenFile{made->file});
+  auto open = std::make_unique<OpenFile>(made->file, info->flags);
   info->fh = reinterpret_cast<uint64_t>(open.get());
   info->keep_cache = 1;
   if (reply.create(made->entry, *info)) {

@@ -1,6 +1,7 @@
 #include "fuse/session.h"
 
 #include <linux/fuse.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <system_error>
 
 #include "core/base/trace.h"
@@ -27,6 +29,8 @@ constexpr unsigned kTimeGranularityNs = 100;  // of NTFS
 /// Wakes a thread out of its read; the handler does nothing.
 constexpr int kWakeSignal = SIGUSR1;
 constexpr std::chrono::milliseconds kWakeInterval{20};
+/// About what it costs to wake a thread in a virtual machine.
+constexpr std::chrono::microseconds kAwakeTime{40};
 
 /// An option of libfuse: its commas and backslashes need a backslash.
 std::string escaped(std::string_view value) {
@@ -39,16 +43,71 @@ std::string escaped(std::string_view value) {
 }
 
 std::string libfuse_options(const SessionOptions& options) {
-  // The kernel checks permissions: it knows owner and mode of everything that it asks about.
-  std::string text = "default_permissions,subtype=ntfs-wal,max_read=" +
-                     std::to_string(Filesystem::kMaxTransferBytes) +
+  std::string text = "subtype=ntfs-wal,max_read=" + std::to_string(Filesystem::kMaxTransferBytes) +
                      ",fsname=" + escaped(options.source);
   if (options.allow_other) text += ",allow_other";
+  // The kernel checks owner and mode. It asks for a directory's attributes again after each change
+  // in it, so that is not done where only the user who mounted comes near the files.
+  if (options.allow_other || options.check_permissions) text += ",default_permissions";
   if (options.read_only) text += ",ro";
   // libfuse takes both away otherwise; mount(8) adds nosuid and nodev where users may mount.
   if (geteuid() == 0) text += ",suid,dev";
   for (const std::string& flag : options.kernel_flags) text += "," + flag;
   return text;
+}
+
+constexpr uint32_t kMediumBytes = 64 << 10;
+/// Medium requests that another thread reads behind after one came while one was answered.
+constexpr uint32_t kParallelCredit = 256;
+
+Session::Duration duration_of(const fuse_buf& buffer) {
+  using Duration = Session::Duration;
+  const ByteView bytes{static_cast<const std::byte*>(buffer.mem), buffer.size};
+  if (bytes.size() < sizeof(fuse_in_header)) return Duration::Long;
+  fuse_in_header header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  switch (header.opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_GETATTR:
+    case FUSE_READLINK:
+    case FUSE_SYMLINK:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_UNLINK:
+    case FUSE_RMDIR:
+    case FUSE_RENAME:
+    case FUSE_RENAME2:
+    case FUSE_LINK:
+    case FUSE_STATFS:
+    case FUSE_OPENDIR:
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+    case FUSE_RELEASEDIR:
+    case FUSE_ACCESS:
+    case FUSE_CREATE:
+    case FUSE_OPEN:
+    case FUSE_RELEASE:
+      return Duration::Short;
+    case FUSE_SETATTR: {
+      fuse_setattr_in change;
+      if (bytes.size() < sizeof(header) + sizeof(change)) return Duration::Long;
+      std::memcpy(&change, bytes.data() + sizeof(header), sizeof(change));
+      return (change.valid & FATTR_SIZE) == 0 ? Duration::Short : Duration::Long;
+    }
+    case FUSE_READ:
+    case FUSE_WRITE: {
+      // The size stands at the same place in both.
+      static_assert(offsetof(fuse_read_in, size) == offsetof(fuse_write_in, size));
+      fuse_read_in transfer;
+      if (bytes.size() < sizeof(header) + sizeof(transfer)) return Duration::Long;
+      std::memcpy(&transfer, bytes.data() + sizeof(header), sizeof(transfer));
+      return transfer.size <= kMediumBytes ? Duration::Medium : Duration::Long;
+    }
+    default:
+      return Duration::Long;
+  }
 }
 
 void ignore_signal(int) {}
@@ -113,6 +172,7 @@ Result<> Session::mount() {
     return NtStatus::Unsuccessful;
   }
   mounted_ = true;
+  context_.filesystem.seeks().start(session_);
   return {};
 }
 
@@ -137,15 +197,10 @@ void Session::work() {
   fuse_buf buffer{};
   static_assert(sizeof(fuse_in_header) + sizeof(fuse_write_in) == kPayloadOffset);
   buffer.mem = memory.data() + kAlignment - kPayloadOffset;
-  while (!stopping_ && fuse_session_exited(session_) == 0) {
-    const int received = fuse_session_receive_buf(session_, &buffer);
-    if (received > 0) {
-      fuse_session_process_buf(session_, &buffer);
-    } else if (received != -static_cast<int>(std::errc::interrupted) &&
-               received != -static_cast<int>(std::errc::resource_unavailable_try_again)) {
-      break;  // 0: unmounted; else the connection is of no use
-    }
+  while (!stopping_ && fuse_session_exited(session_) == 0 && baton_.take()) {
+    answer_requests(buffer);
   }
+  baton_.close();
   --running_;
   const uint64_t one = 1;
   if (::write(end_event_, &one, sizeof(one)) < 0) {
@@ -153,8 +208,52 @@ void Session::work() {
   }
 }
 
+bool Session::has_request() const {
+  pollfd queue{fuse_session_fd(session_), POLLIN, 0};
+  return poll(&queue, 1, 0) > 0;
+}
+
+/// Looks for the next request a little while before the thread sleeps for it: a program that makes
+/// one request after the other is served without a wake-up, which costs more than most requests.
+void Session::await_request() const {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + kAwakeTime;
+  while (!has_request() && Clock::now() < end) std::this_thread::yield();
+}
+
+/// Whether somebody else should read while this thread answers. For requests of medium length that
+/// depends on whether others came while the last ones were answered.
+bool Session::wants_to_pass(Duration duration, uint32_t busy) {
+  if (duration == Duration::Long) return true;
+  if (busy < most_busy_ && has_request()) return true;
+  if (duration == Duration::Short || parallel_credit_ == 0) return false;
+  --parallel_credit_;
+  return true;
+}
+
+/// As the reader: reads and answers until the baton is passed or the session ends.
+void Session::answer_requests(fuse_buf& buffer) {
+  while (!stopping_ && fuse_session_exited(session_) == 0) {
+    if (may_stay_awake_) await_request();
+    const int received = fuse_session_receive_buf(session_, &buffer);
+    const bool again = received == -static_cast<int>(std::errc::interrupted) ||
+                       received == -static_cast<int>(std::errc::resource_unavailable_try_again);
+    if (again) continue;
+    if (received <= 0) break;  // 0: unmounted; else the connection is of no use
+    const uint32_t busy = ++busy_;
+    const bool pass = wants_to_pass(duration_of(buffer), busy);
+    if (pass) baton_.pass();
+    fuse_session_process_buf(session_, &buffer);
+    --busy_;
+    if (pass) return;
+    if (has_request()) parallel_credit_ = kParallelCredit;
+  }
+  baton_.close();
+}
+
 void Session::stop() {
   stopping_ = true;
+  baton_.close();
   if (session_ != nullptr) fuse_session_exit(session_);
   // A signal that comes just before the read is lost: hence again until it worked.
   while (running_ > 0) {
@@ -165,6 +264,7 @@ void Session::stop() {
   threads_.clear();
   if (mounted_) fuse_session_unmount(session_);
   mounted_ = false;
+  context_.filesystem.seeks().stop();
 }
 
 Session::~Session() {

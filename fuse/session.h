@@ -8,6 +8,7 @@
 // Threads: start() and all that follows are for one thread, the one that made the session.
 // Source: libfuse's fuse_lowlevel.h; fuse(4).
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 #include "fuse/filesystem.h"
 #include "fuse/fuse_api.h"
 #include "fuse/mount_options.h"
+#include "fuse/reader_baton.h"
 
 namespace ntfs::frontend {
 
@@ -27,6 +29,7 @@ struct SessionOptions {
   std::string directory;  ///< absolute
   bool read_only = false;
   bool allow_other = false;
+  bool check_permissions = false;  ///< also where allow_other is not given
   bool writeback = true;
   uint32_t threads = 4;
   std::vector<std::string> kernel_flags;
@@ -38,6 +41,13 @@ uint32_t default_threads();
 
 class Session {
  public:
+  /// How long a request takes, as a rule.
+  enum class Duration {
+    Short,   ///< answered from memory: names and what is known of files
+    Medium,  ///< one small transfer at most
+    Long,
+  };
+
   /// All must outlive the session.
   Session(Filesystem& filesystem, BlockDevice& device, const SessionOptions& options)
       : device_(device), options_(options), context_{{filesystem}, *this} {}
@@ -69,6 +79,10 @@ class Session {
   void initialize(fuse_conn_info& connection);
   Result<> mount();
   void work();
+  void answer_requests(fuse_buf& buffer);
+  bool wants_to_pass(Duration duration, uint32_t busy);
+  void await_request() const;
+  bool has_request() const;
   void wait_until_initialized() EXCLUDES(mutex_);
 
   BlockDevice& device_;
@@ -79,6 +93,12 @@ class Session {
   int end_event_ = -1;
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> running_{0};
+  std::atomic<uint32_t> busy_{0};  // threads that answer a request
+  ReaderBaton baton_;
+  std::atomic<uint32_t> parallel_credit_{0};  // only the reader changes it
+  // With one processor, staying awake takes it from whoever makes the requests.
+  const bool may_stay_awake_ = std::thread::hardware_concurrency() > 1;
+  const uint32_t most_busy_ = std::max(2u, std::thread::hardware_concurrency());
   Mutex mutex_{LockRank::Frontend};
   ConditionVariable changed_;
   bool initialized_ GUARDED_BY(mutex_) = false;

@@ -43,14 +43,14 @@ Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name
     NamedEntry entry;
     entry.name = name;
     entry.duplicated = TRY(duplicated_of(*volume_, file.reference()));
+    const ondisk::FileTime now = ondisk::FileTime::now();
+    entry.duplicated.change_time.set(now.raw());
     TRY(add_name(transaction, *volume_, file.reference(), directory.reference(), entry));
+    TRY(set_change_time(transaction, *volume_, file.reference(), now));
     transaction.commit();
     return {};
   });
   if (!linked) return linked;
-  FileTimes times;
-  times.change = ondisk::FileTime::now();
-  file.note_times(times);
   note_entry_change(directory);
   return {};
 }

@@ -138,6 +138,15 @@ Result<> remove_name(Transaction& transaction, Volume& volume, FileReference dir
   return remove_one(transaction, volume, entry.reference, directory, *name, *partner);
 }
 
+Result<> set_change_time(Transaction& transaction, Volume& volume, FileReference file,
+                         ondisk::FileTime time) {
+  Attributes attributes(volume, file);
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto value = le64::of(time.raw());
+  return attributes.update_value(
+      transaction, found, offsetof(ondisk::StandardInformation, change_time), bytes_of(value));
+}
+
 Result<uint32_t> count_names(Volume& volume, FileReference file) {
   Attributes attributes(volume, file);
   uint32_t count = 0;

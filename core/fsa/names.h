@@ -42,6 +42,9 @@ Result<> add_name(Transaction& transaction, Volume& volume, FileReference file,
 /// Takes the name away, with the DOS name that belongs to it.
 Result<> remove_name(Transaction& transaction, Volume& volume, FileReference directory,
                      const NamedEntry& entry);
+/// Sets the change time in $STANDARD_INFORMATION; the names repeat it when they are written next.
+Result<> set_change_time(Transaction& transaction, Volume& volume, FileReference file,
+                         ondisk::FileTime time);
 /// Names of `file` without DOS ones.
 Result<uint32_t> count_names(Volume& volume, FileReference file);
 

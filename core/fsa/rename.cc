@@ -36,8 +36,9 @@ Result<bool> is_directory(Volume& volume, FileReference file) {
 }
 
 /// The entry under a new name. A name given through Linux is in the POSIX namespace.
-NamedEntry renamed(const NamedEntry& entry, std::u16string_view name) {
+NamedEntry renamed(const NamedEntry& entry, std::u16string_view name, ondisk::FileTime now) {
   NamedEntry result = entry;
+  result.duplicated.change_time.set(now.raw());
   result.type = ondisk::NameType::Posix;
   result.name = name;
   return result;
@@ -59,9 +60,13 @@ Result<> ObjectStore::exchange_names(Transaction& transaction, const Place& from
   }
   TRY(remove_name(transaction, *volume_, from.directory, source));
   TRY(remove_name(transaction, *volume_, to.directory, target));
-  TRY(add_name(transaction, *volume_, source.reference, to.directory, renamed(source, to.name)));
-  return add_name(transaction, *volume_, target.reference, from.directory,
-                  renamed(target, from.name));
+  const ondisk::FileTime now = ondisk::FileTime::now();
+  TRY(add_name(transaction, *volume_, source.reference, to.directory,
+               renamed(source, to.name, now)));
+  TRY(add_name(transaction, *volume_, target.reference, from.directory,
+               renamed(target, from.name, now)));
+  TRY(set_change_time(transaction, *volume_, source.reference, now));
+  return set_change_time(transaction, *volume_, target.reference, now);
 }
 
 Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
@@ -74,11 +79,14 @@ Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
     TRY(remove_entry(transaction, to.directory, *target, deleted, removed));
   }
   TRY(remove_name(transaction, *volume_, from.directory, source));
-  return add_name(transaction, *volume_, source.reference, to.directory, renamed(source, to.name));
+  const ondisk::FileTime now = ondisk::FileTime::now();
+  TRY(add_name(transaction, *volume_, source.reference, to.directory,
+               renamed(source, to.name, now)));
+  return set_change_time(transaction, *volume_, source.reference, now);
 }
 
-Result<FilePtr> ObjectStore::rename_now(const Place& from, const Place& to, RenameMode mode,
-                                        FileReference deleted, RemovedFile& removed) {
+Result<> ObjectStore::rename_now(const Place& from, const Place& to, RenameMode mode,
+                                 FileReference deleted, RemovedFile& removed) {
   Transaction transaction(volume_->journal());
   TRY(transaction.begin());
   const auto source = TRY(find_entry(*volume_, from.directory, from.name, name_match()));
@@ -88,23 +96,21 @@ Result<FilePtr> ObjectStore::rename_now(const Place& from, const Place& to, Rena
   if (target && mode == RenameMode::NoReplace) return NtStatus::ObjectNameCollision;
   if (!target && mode == RenameMode::Exchange) return NtStatus::ObjectNameNotFound;
   if (target && target->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-  const FilePtr file = volume_->file(source->reference);
   if (target && target->reference == source->reference) {
     // Two names of one file: POSIX says nothing happens. The same name in other letters does.
     const bool same_entry = from.directory == to.directory && target->name == source->name;
-    if (!same_entry || source->name == to.name) return file;
+    if (!same_entry || source->name == to.name) return {};
   }
   if (TRY(is_directory(*volume_, source->reference))) {
     TRY(check_no_loop(*volume_, source->reference, to.directory));
   }
   if (mode == RenameMode::Exchange) {
     TRY(exchange_names(transaction, from, *source, to, *target));
-    removed.exchanged = volume_->file(target->reference);
   } else {
     TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
   }
   transaction.commit();
-  return file;
+  return {};
 }
 
 Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,
@@ -114,18 +120,14 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
   const Place from_place{from_directory.reference(), from};
   const Place to_place{to_directory.reference(), to};
   RemovedFile removed;
-  const auto file = with_reclaim(*volume_, [&]() -> Result<FilePtr> {
+  const auto done = with_reclaim(*volume_, [&]() -> Result<> {
     TRY(check_parent(from_directory));
     TRY(check_parent(to_directory));
     removed = {};
     return rename_now(from_place, to_place, mode, deleted, removed);
   });
-  if (!file) return file.error();
+  if (!done) return done;
   finish_removal(removed);
-  FileTimes times;
-  times.change = ondisk::FileTime::now();
-  (*file)->note_times(times);
-  if (removed.exchanged != nullptr) removed.exchanged->note_times(times);
   note_entry_change(from_directory);
   if (&from_directory != &to_directory) note_entry_change(to_directory);
   return {};

@@ -74,6 +74,8 @@ class File final : public Participant {
   bool mark_freeing() { return freeing_.exchange(true); }
   /// How many opens and lookups hold the file (ObjectStore).
   std::atomic<uint64_t>& holders() { return holders_; }
+  /// How many of them may write.
+  std::atomic<uint64_t>& writers() { return writers_; }
 
  private:
   struct Noted {
@@ -94,6 +96,7 @@ class File final : public Participant {
   Remains remains_;  // written once, before freed_
   std::atomic<bool> freed_{false};
   std::atomic<uint64_t> holders_{0};
+  std::atomic<uint64_t> writers_{0};
   mutable Mutex mutex_{LockRank::FileTable};
   Noted noted_ GUARDED_BY(mutex_);
   bool has_noted_ GUARDED_BY(mutex_) = false;
