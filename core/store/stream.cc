@@ -86,14 +86,12 @@ Result<> Stream::load_locked() {
 
 Result<> Stream::ensure_readable() {
   TRY(ensure_loaded());
-  const SharedLock lock(mutex_);
   return cannot_read_ == NtStatus::Success ? Result<>() : cannot_read_;
 }
 
 Result<> Stream::ensure_writable() {
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   TRY(ensure_loaded());
-  const SharedLock lock(mutex_);
   return cannot_write_ == NtStatus::Success ? Result<>() : cannot_write_;
 }
 

@@ -211,8 +211,9 @@ class Stream {
   mutable Mutex change_mutex_{LockRank::StreamChange};
   mutable SharedMutex mutex_{LockRank::Stream};
 
-  NtStatus cannot_read_ GUARDED_BY(mutex_) = NtStatus::Success;
-  NtStatus cannot_write_ GUARDED_BY(mutex_) = NtStatus::Success;
+  // Set before loaded_ is, for good.
+  NtStatus cannot_read_ = NtStatus::Success;
+  NtStatus cannot_write_ = NtStatus::Success;
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);

@@ -45,8 +45,13 @@ Result<> Stream::sweep_steps(Sweep kind, Form form) {
   } else if (TRY(write_back_resident())) {
     return {};
   }
-  uint64_t cursor = 0;
-  for (;;) {
+  uint64_t limit = 0;
+  {
+    // A writer that goes on behind the end must not keep this from ending.
+    const SharedLock lock(mutex_);
+    limit = std::max<uint64_t>(divide_up(file_size_, unit_bytes_), 1);
+  }
+  for (uint64_t cursor = 0; cursor < limit;) {
     Flight flight;
     if (!begin_flight(flight, cursor, kind)) break;
     TRY(fly(flight));
