@@ -170,7 +170,9 @@ bool Assembler::check_extents(std::span<const Attribute* const> extents, Stream&
                                                      : "an extent of an attribute is missing");
       good = false;
     }
-    if (extent->flags != extents.front()->flags) {
+    // The first extent alone says whether an attribute is sparse: ntfs3 and ntfs-3g mark no other
+    // when it becomes so.
+    if (((extent->flags ^ extents.front()->flags) & ~ondisk::AttributeFlags::Sparse) != 0) {
       context_.findings.add(place(*extent, fmt::format("flags at vcn {:#x}", extent->lowest_vcn)),
                             extents.front()->flags, extent->flags,
                             "extents of an attribute have different flags");

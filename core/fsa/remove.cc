@@ -82,7 +82,9 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, FileReference direc
   const bool many = TRY(runs_of_file(*volume_, reference))
   > kMostRunsAtOnce;
   removed.remains = TRY(remains_of(*volume_, entry));
-  if (removed.file->holders().load() == 0 && !many) {
+  // Data that is on its way to the device must not arrive after its clusters have new owners.
+  const bool is_busy = removed.file->data().is_dirty();
+  if (removed.file->holders().load() == 0 && !many && !is_busy) {
     removed.is_freed = true;
     return free_file(transaction, *volume_, reference);
   }

@@ -14,6 +14,8 @@ constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kBitsPerPage = kPageBytes * 8;
 /// Pages of $Bitmap that a search looks at before it takes the best run that it has seen.
 constexpr uint64_t kSearchPages = 256;
+/// Free runs likewise: where free space is in small pieces, looking for a large one does not pay.
+constexpr int kSearchRuns = 128;
 constexpr uint64_t kLoadBytes = 1 << 20;
 constexpr uint64_t kMostSlack = 2048;
 
@@ -171,6 +173,14 @@ void ClusterAllocator::reclaim() {
 
 // Searching.
 
+/// Page of $Bitmap. The last one stays at hand: a search comes back to it for every run.
+Result<ByteView> ClusterAllocator::page_bytes(uint64_t page_index) {
+  if (page_ == nullptr || page_->index() != page_index) {
+    page_ = TRY(pages_.get(bitmap_, page_index));
+  }
+  return page_->bytes();
+}
+
 /// The first lcn in [lcn, end) whose bit is clear (`clear`) or set; `end` if there is none.
 Result<uint64_t> ClusterAllocator::first_clear(uint64_t lcn, uint64_t end, bool clear) {
   while (lcn < end) {
@@ -182,8 +192,7 @@ Result<uint64_t> ClusterAllocator::first_clear(uint64_t lcn, uint64_t end, bool 
       lcn = page_end;
       continue;
     }
-    const PageRef page = TRY(pages_.get(bitmap_, page_index));
-    const ByteView bytes = page->bytes();
+    const ByteView bytes = TRY(page_bytes(page_index));
     while (lcn < page_end) {
       const uint64_t bit = lcn % kBitsPerPage;
       uint64_t word = 0;
@@ -227,7 +236,7 @@ Result<ClusterRun> ClusterAllocator::free_run_from(uint64_t lcn, uint64_t end, u
 Result<ClusterRun> ClusterAllocator::find_run(uint64_t from, uint64_t end, uint64_t wanted) {
   ClusterRun best{Lcn(from), ClusterCount(0)};
   uint64_t lcn = from;
-  while (lcn < end) {
+  for (int runs = 0; lcn < end && runs < kSearchRuns; ++runs) {
     const ClusterRun run = TRY(free_run_from(lcn, end, wanted));
     if (run.count == ClusterCount(0)) break;
     if (run.count > best.count) best = run;
@@ -262,9 +271,25 @@ Result<ClusterRun> ClusterAllocator::search(uint64_t wanted, uint64_t start) {
     if (is_zone && best.count != ClusterCount(0)) break;
     const ClusterRun run = TRY(find_run(part.from, part.to, wanted));
     if (run.count > best.count) best = run;
-    if (best.count.raw() >= wanted) break;
+    if (best.count.raw() >= wanted) return best;
   }
-  return best;
+  const ClusterRun wide = TRY(find_wide_run(start, wanted));
+  return wide.count > best.count ? wide : best;
+}
+
+/// A run that begins with a wholly free page of $Bitmap outside of the zone; empty if there is
+/// none.
+Result<ClusterRun> ClusterAllocator::find_wide_run(uint64_t start, uint64_t wanted) {
+  const uint64_t pages = page_free_.size();
+  for (uint64_t i = 0; i < pages; ++i) {
+    const uint64_t index = (start / kBitsPerPage + i) % pages;
+    const uint64_t lcn = index * kBitsPerPage;
+    const bool in_zone = lcn < mft_zone_.end().raw() && lcn + kBitsPerPage > mft_zone_.lcn.raw();
+    if (page_free_[index] == kBitsPerPage && !in_zone) {
+      return free_run_from(lcn, total_clusters_, wanted);
+    }
+  }
+  return ClusterRun{Lcn(0), ClusterCount(0)};
 }
 
 uint64_t ClusterAllocator::take_into(ClusterRun run, std::vector<ClusterRun>& runs) {

@@ -82,6 +82,8 @@ class ClusterAllocator final : public Participant {
   Result<ClusterRun> free_run_from(uint64_t lcn, uint64_t end, uint64_t most) REQUIRES(mutex_);
   Result<uint64_t> first_clear(uint64_t lcn, uint64_t end, bool clear) REQUIRES(mutex_);
   Result<ClusterRun> find_run(uint64_t from, uint64_t end, uint64_t wanted) REQUIRES(mutex_);
+  Result<ClusterRun> find_wide_run(uint64_t start, uint64_t wanted) REQUIRES(mutex_);
+  Result<ByteView> page_bytes(uint64_t page_index) REQUIRES(mutex_);
   Result<ClusterRun> search(uint64_t wanted, uint64_t start) REQUIRES(mutex_);
   Result<std::vector<ClusterRun>> claim_locked(uint64_t wanted, Lcn hint) REQUIRES(mutex_);
   uint64_t take_into(ClusterRun run, std::vector<ClusterRun>& runs) REQUIRES(mutex_);
@@ -109,6 +111,7 @@ class ClusterAllocator final : public Participant {
   ClusterRun mft_zone_ GUARDED_BY(mutex_){};
   std::vector<uint32_t> page_free_ GUARDED_BY(mutex_);  // unallocated_, by page of $Bitmap
   uint64_t cursor_ GUARDED_BY(mutex_) = 0;
+  PageRef page_ GUARDED_BY(mutex_);  // the page of $Bitmap that was looked at last
   // Of the running transaction.
   std::vector<Allocating> allocating_ GUARDED_BY(mutex_);
   std::vector<Freeing> freeing_ GUARDED_BY(mutex_);

@@ -51,7 +51,8 @@ const std::string& PathNames::path_of(uint64_t record) {
     at = name->parent;
   }
   if (at == kRootRecord) {
-    for (auto part = parts.rbegin(); part != parts.rend(); ++part) path.append(1, '/').append(*part);
+    for (auto part = parts.rbegin(); part != parts.rend(); ++part)
+      path.append(1, '/').append(*part);
     if (path.empty()) path = '/';
   }
   return known_[record] = path;

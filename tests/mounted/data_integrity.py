@@ -17,6 +17,7 @@ from volume import GIB, MIB, mounted, program, run
 VERIFY = (
     "--verify=crc32c",
     "--verify_fatal=1",
+    "--verify_state_save=0",
     "--do_verify=1",
     "--fallocate=none",
     "--group_reporting",
