@@ -17,6 +17,7 @@
 #include "fuse/commands/probe.h"
 #include "fuse/commands/stat.h"
 #include "fuse/commands/umount.h"
+#include "fuse/nearest_name.h"
 #include "fuse/served_mount.h"
 
 namespace ntfs::frontend {
@@ -30,7 +31,7 @@ class CommandLine {
     app_.require_subcommand(1);
     app_.footer(
         "`ntfs-wal COMMAND --help` explains a command.\n"
-        "example: ntfs-wal mount disk.img /mnt");
+        "example: ntfs-wal mount disk.img /mnt\n");
     app_.set_version_flag("--version", "ntfs-wal 0.1.0");
     add_format();
     add_mount();
@@ -43,6 +44,7 @@ class CommandLine {
   }
 
   int run(int argc, char** argv) {
+    if (argc > 1 && argv[1][0] != '-' && !is_command(argv[1])) return refuse_command(argv[1]);
     try {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -53,6 +55,25 @@ class CommandLine {
   }
 
  private:
+  std::vector<std::string> command_names() {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app_.get_subcommands({})) names.push_back(command->get_name());
+    return names;
+  }
+  bool is_command(std::string_view name) {
+    const auto names = command_names();
+    return std::find(names.begin(), names.end(), name) != names.end();
+  }
+  int refuse_command(std::string_view name) {
+    const auto names = command_names();
+    const std::vector<std::string_view> words(names.begin(), names.end());
+    const std::string_view nearest = nearest_name(name, words);
+    std::string text = "there is no command '" + std::string(name) + "'";
+    if (!nearest.empty()) text += "; did you mean '" + std::string(nearest) + "'?";
+    log_line(LogLevel::Error, text + " `ntfs-wal --help` lists the commands");
+    return kExitUsage;
+  }
+
   /// Some commands keep the exit codes of those that they stand in for.
   static int usage_code(int argc, char** argv) {
     const std::string_view command = argc > 1 ? argv[1] : "";
@@ -64,7 +85,7 @@ class CommandLine {
 
   CLI::App* add(const std::string& name, const std::string& what, const std::string& example) {
     CLI::App* command = app_.add_subcommand(name, what);
-    command->footer("example: " + example);
+    command->footer("example: " + example + "\n");
     return command;
   }
 
@@ -109,7 +130,8 @@ class CommandLine {
                             "ntfs-wal mount disk.img /mnt -o uid=1000,umask=022");
     add_source(command, mount_.source);
     command->add_option("DIR", mount_.directory, "where to")->required();
-    command->add_option("-o,--options", mount_option_list_, "mount options, see mount.ntfs-wal(8)");
+    command->add_option("-o,--options", mount_option_list_, "mount options, see mount.ntfs-wal(8)")
+        ->allow_extra_args(false);
     command->add_flag("-f,--foreground", mount_.foreground, "stay in the foreground");
     command->add_flag("-v,--verbose", mount_.verbose, "say what is done");
     command->add_flag("--trace-requests", mount_.trace_requests,

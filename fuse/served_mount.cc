@@ -249,8 +249,11 @@ int serve_mount(const MountRequest& request, ReadyNotice notice) {
   // The kernel must not wait for us to write back before it gives us memory. Without the right to
   // ask for it, nothing changes.
   prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-  ServedMount mount(request, notice);
-  const int code = mount.run();
+  int code = kMountBug;
+  {
+    ServedMount mount(request, notice);
+    code = mount.run();
+  }                     // the device is free again
   notice.failed(code);  // no effect once it was ready
   return code;
 }
