@@ -1,4 +1,6 @@
 """The trees that every reader must see alike: each function fills an empty directory of a mount."""
+import ctypes
+import errno
 import os
 import random
 import socket
@@ -52,15 +54,67 @@ def random_order(directory):
             out.truncate(size)
 
 
-def fragments(directory, count=20_000):
-    """A file with `count` runs and holes between them; one whose holes are filled afterwards."""
-    block = 4096
-    for name, passes in (("with-holes", (0,)), ("filled", (0, 1))):
-        with open(os.path.join(directory, f"fragments-{name}"), "wb", buffering=0) as out:
-            for start in passes:
-                for number in range(start, 2 * count, 2):
-                    os.pwrite(out.fileno(), b"%07d\n" % number * (block // 8), number * block)
-                os.fsync(out.fileno())
+BLOCK = 4096
+
+
+def numbered_block(number):
+    return b"%07d\n" % number * (BLOCK // 8)
+
+
+def punch(handle, offset, length):
+    """False where the file system cannot punch holes."""
+    keep_size_and_punch = 1 | 2
+    offsets = ctypes.c_long(offset), ctypes.c_long(length)
+    if ctypes.CDLL(None, use_errno=True).fallocate(handle, keep_size_and_punch, *offsets) == 0:
+        return True
+    if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.ENOSYS):
+        return False
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def fragments(directory, count=20_000, filled=19_000):
+    """A file with `count` runs and holes between them, and one with `filled` runs and no hole.
+
+    The second one is made of the clusters that the holes of the first one gave back, when nothing
+    else is left of the volume. Without hole punching, only the first is made, by writing every
+    second block.
+    """
+    with open(os.path.join(directory, "fragments-with-holes"), "wb", buffering=0) as out:
+        if not punch(out.fileno(), 0, BLOCK):
+            for number in range(0, 2 * count, 2):
+                os.pwrite(out.fileno(), numbered_block(number), number * BLOCK)
+            return
+        for number in range(2 * count + 500):
+            os.write(out.fileno(), numbered_block(number))
+        os.fsync(out.fileno())
+        reserve = os.path.join(directory, "reserve")
+        with open(reserve, "wb", buffering=0) as kept:
+            kept.write(bytes(4 << 20))  # room for the file records that the runs will take
+            os.fsync(kept.fileno())
+        filler = os.path.join(directory, "filler")
+        fill_up(filler)
+        os.unlink(reserve)
+        for number in range(0, 2 * count, 2):
+            punch(out.fileno(), number * BLOCK, BLOCK)
+        os.fsync(out.fileno())
+    with open(os.path.join(directory, "fragments-filled"), "wb", buffering=0) as out:
+        for number in range(filled):
+            os.write(out.fileno(), numbered_block(number))
+        os.fsync(out.fileno())
+    os.unlink(filler)
+
+
+def fill_up(path):
+    """Takes all the space that is left."""
+    with open(path, "wb", buffering=0) as out:
+        for size in (1 << 20, 1 << 16, BLOCK):
+            try:
+                while True:
+                    out.write(b"f" * size)
+                    os.fsync(out.fileno())
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
 
 def legal_names():

@@ -26,7 +26,7 @@ SETS = {
     "trees": ((datasets.copy_of_includes, datasets.copy_of_documents), GIB, ()),
     "many files": ((datasets.many_files,), 512 * MIB, ()),
     "random order": ((datasets.random_order,), GIB, ()),
-    "fragments": ((datasets.fragments,), 512 * MIB, ()),
+    "fragments": ((datasets.fragments,), 256 * MIB, ()),
     "names and links": ((datasets.names, datasets.links, datasets.special_files), 256 * MIB, ()),
     "times and shapes": ((datasets.timestamps, datasets.shapes), 128 * MIB, ()),
     "small clusters": ((datasets.shapes, datasets.names), 128 * MIB, ("--cluster-size", "512")),
@@ -84,14 +84,14 @@ def check_times(expected):
             expect_equal(expected[path].mtime, time // 100, f"mtime of {path}")
 
 
-def check_fragments(image):
+def check_fragments(image, expected):
     checked = Volume(image)
     checked.check()
-    for path in ("fragments-with-holes", "fragments-filled"):
+    for path in sorted(path for path in expected if path.startswith("fragments")):
         runs = checked.runs_of(path)
         print(f"     {path}: {runs} runs", flush=True)
-        if path == "fragments-with-holes" and runs < 20_000:
-            raise CaseSkipped(f"the allocator made only {runs} runs of it")
+        wanted = 15_000 if path.endswith("filled") else 20_000
+        expect(runs >= wanted, f"the data set is none: {path} has {runs} runs")
 
 
 def read_by_peer(reader, name, image):
@@ -112,7 +112,7 @@ def judge(suite, driver, name, image, expected):
             check_against_sources(expected)
     if name == "fragments":
         with suite.case(f"{name}: number of runs"):
-            check_fragments(image)
+            check_fragments(image, expected)
     if name == "times and shapes":
         with suite.case(f"{name}: as they were set"):
             check_times(expected)
@@ -160,11 +160,11 @@ def check_verdict(verdict, expected):
         )
         expect(verdict[step]["unmounted"], f"ntfs3 could not unmount it after {step}")
     complaints = [
-        line
-        for line in verdict["kernel_log"]
-        if "ntfs3" in line and "Mark volume as dirty" not in line
+        "\n".join(verdict["kernel_log"][max(0, number - 12) : number + 3])
+        for number, line in enumerate(verdict["kernel_log"])
+        if "ntfs3(" in line or "ntfs3:" in line or "Oops" in line or "BUG" in line
     ]
-    expect(not complaints, "ntfs3 complained:\n" + "\n".join(complaints[:10]))
+    expect(not complaints, "ntfs3 complained:\n" + "\n".join(complaints[:5]))
 
 
 def main():
