@@ -70,7 +70,7 @@ class CommandLine {
     const std::string_view nearest = nearest_name(name, words);
     std::string text = "there is no command '" + std::string(name) + "'";
     if (!nearest.empty()) text += "; did you mean '" + std::string(nearest) + "'?";
-    log_line(LogLevel::Error, text + " `ntfs-wal --help` lists the commands");
+    log_line(LogLevel::Error, text + " (`ntfs-wal --help` lists all)");
     return kExitUsage;
   }
 

@@ -19,9 +19,15 @@ void SeekQueue::stop() {
 }
 
 void SeekQueue::push(SeekRequest request) {
-  const MutexLock lock(mutex_);
-  requests_.push_back(std::move(request));
-  changed_.notify_one();
+  {
+    const MutexLock lock(mutex_);
+    if (!stopping_) {
+      requests_.push_back(std::move(request));
+      changed_.notify_one();
+      return;
+    }
+  }
+  Reply(request.request).status(NtStatus::VolumeDismounted);
 }
 
 void SeekQueue::answer(const SeekRequest& request) {

@@ -32,7 +32,7 @@ class SeekQueue {
   SeekQueue& operator=(const SeekQueue&) = delete;
 
   void start(fuse_session* session);
-  /// Ends the thread. The connection to the kernel is gone or going: nothing waits for long.
+  /// Ends the thread, once it has answered what it has. Whoever answers WRITE must still be there.
   void stop() EXCLUDES(mutex_);
   /// Answers later.
   void push(SeekRequest request) EXCLUDES(mutex_);

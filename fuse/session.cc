@@ -252,6 +252,8 @@ void Session::answer_requests(fuse_buf& buffer) {
 }
 
 void Session::stop() {
+  // First, while there are threads to answer the writes that it may wait for.
+  context_.filesystem.seeks().stop();
   stopping_ = true;
   baton_.close();
   if (session_ != nullptr) fuse_session_exit(session_);
@@ -264,7 +266,6 @@ void Session::stop() {
   threads_.clear();
   if (mounted_) fuse_session_unmount(session_);
   mounted_ = false;
-  context_.filesystem.seeks().stop();
 }
 
 Session::~Session() {
