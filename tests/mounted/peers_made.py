@@ -96,11 +96,14 @@ def change(directory):
     """Some of every kind of change, on whatever is there."""
     place = os.path.join(directory, "changed by ntfs-wal")
     os.mkdir(place)
-    datasets.shapes(place)
-    for number in range(500):
+    free = os.statvfs(directory)
+    roomy = free.f_bfree * free.f_frsize > 16 * MIB
+    if roomy:
+        datasets.shapes(place)
+    for number in range(500 if roomy else 20):
         with open(os.path.join(place, f"file {number}"), "xb") as out:
             out.write(b"%d" % number * number)
-    for number in range(0, 500, 2):
+    for number in range(0, 500 if roomy else 20, 2):
         os.unlink(os.path.join(place, f"file {number}"))
     files = sorted(
         entry.path for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)
@@ -187,7 +190,9 @@ def windows_made(suite, driver, work):
                 print(f"     not read: {trouble}", flush=True)
             refused = {trouble.split(": ")[0] for trouble in errors + their_errors}
             theirs = {path: entry for path, entry in theirs.items() if path not in refused}
-            expect_no_differences(manifest.compare(theirs, mine), "ntfs-wal")
+            # ntfs-3g counts the DOS name of a file as a link of its own.
+            differences = manifest.compare(theirs, mine, ignore=("nlink",))
+            expect_no_differences(differences, "ntfs-wal")
         if image is None:
             continue
         with suite.case(f"Windows: {name}: changed copy"):
