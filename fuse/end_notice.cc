@@ -1,6 +1,7 @@
 #include "fuse/end_notice.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,11 +28,19 @@ struct Address {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&name); }
 };
 
-Address address_of(const std::string& device) {
+/// FNV-1a, 64 bits: the same in every build.
+uint64_t hash_of(std::string_view text) {
+  uint64_t hash = 0xCBF29CE484222325;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3;
+  return hash;
+}
+
+Address address_of(const MountEntry& mount) {
   Address address;
   address.name.sun_family = AF_UNIX;
   // A leading NUL: the abstract namespace.
-  const std::string text = "ntfs-wal-mount-" + device;
+  const std::string text =
+      fmt::format("ntfs-wal-mount-{}-{:016x}", mount.device, hash_of(mount.source));
   const size_t length = std::min(text.size(), sizeof(address.name.sun_path) - 1);
   std::copy_n(text.begin(), length, address.name.sun_path + 1);
   address.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
@@ -47,9 +56,9 @@ bool is_trusted(int fd) {
 
 }  // namespace
 
-void EndNotice::listen(const std::string& device) {
+void EndNotice::listen(const MountEntry& mount) {
   fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  const Address address = address_of(device);
+  const Address address = address_of(mount);
   if (fd_ >= 0 && bind(fd_, address.get(), address.length) == 0 && ::listen(fd_, kBacklog) == 0) {
     return;
   }
@@ -71,9 +80,13 @@ void EndNotice::admit() {
   }
 }
 
-void EndNotice::tell(const std::string& problem) {
+void EndNotice::stop_listening() {
   if (fd_ < 0) return;
   admit();
+  close(std::exchange(fd_, -1));
+}
+
+void EndNotice::tell(const std::string& problem) {
   const std::string_view message = problem.empty() ? kClean : std::string_view(problem);
   for (const int client : clients_) {
     // Who has gone meanwhile does not want to know.
@@ -88,11 +101,11 @@ EndNotice::~EndNotice() {
   if (fd_ >= 0) close(fd_);
 }
 
-std::optional<EndListener> EndListener::connect(const std::string& device) {
+std::optional<EndListener> EndListener::connect(const MountEntry& mount) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::nullopt;
   EndListener listener(fd);
-  const Address address = address_of(device);
+  const Address address = address_of(mount);
   if (::connect(fd, address.get(), address.length) != 0 || !is_trusted(fd)) return std::nullopt;
   return listener;
 }

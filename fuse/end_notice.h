@@ -1,12 +1,16 @@
 #pragma once
 
 // How `umount` learns that the volume is clean: the mount's process listens on an abstract socket
-// named after the mount's device number, and tells everybody who is connected how its end went.
-// Nothing has to be polled, and nothing is left behind. Source: unix(7).
+// named after the mount, and tells everybody who is connected how its end went. Nothing has to be
+// polled, and nothing is left behind. The name contains the source beside the mount's device
+// number, which the kernel gives away again while the process still closes the volume.
+// Source: unix(7).
 
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "fuse/mount_point.h"
 
 namespace ntfs::frontend {
 
@@ -18,12 +22,14 @@ class EndNotice {
   EndNotice(const EndNotice&) = delete;
   EndNotice& operator=(const EndNotice&) = delete;
 
-  /// `device`: "major:minor" of the mount. Without success, umount cannot wait.
-  void listen(const std::string& device);
+  /// Without success, umount cannot wait.
+  void listen(const MountEntry& mount);
   /// Readable when somebody connects; -1: nobody can.
   int fd() const { return fd_; }
   /// Takes in who has connected, and forgets who has gone.
   void admit();
+  /// Takes in the last who have connected, and frees the name for the next mount.
+  void stop_listening();
   /// Tells those who are connected. `problem`: "" when the volume is clean.
   void tell(const std::string& problem);
 
@@ -36,7 +42,7 @@ class EndNotice {
 class EndListener {
  public:
   /// Nothing when nobody listens, or somebody that may not be trusted.
-  static std::optional<EndListener> connect(const std::string& device);
+  static std::optional<EndListener> connect(const MountEntry& mount);
   ~EndListener();
   EndListener(EndListener&& other) noexcept;
   EndListener& operator=(EndListener&&) = delete;

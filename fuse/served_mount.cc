@@ -61,6 +61,7 @@ class ServedMount {
     const int opened = open();
     if (opened != kMountSucceeded) return opened;
     const int served = serve();
+    end_.stop_listening();
     const bool is_clean = close_store();
     end_.tell(problem_);
     return is_clean ? served : kMountSystemError;
@@ -185,7 +186,7 @@ class ServedMount {
     for (const std::string& note : request_.options.notes) log_line(LogLevel::Note, note);
     if (const auto entry = find_mount(request_.directory)) {
       set_read_ahead(*entry, kReadAheadBytes);
-      end_.listen(entry->device);
+      end_.listen(*entry);
     }
     notice_.ready();
   }

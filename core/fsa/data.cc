@@ -31,14 +31,14 @@ Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, Mut
 
 Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
   TRY(check_data());
-  TRY(file.data().write(offset, from, buffering));
+  TRY(with_reclaim(*volume_, [&] { return file.data().write(offset, from, buffering); }));
   note_data_change(file);
   return {};
 }
 
 Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
   TRY(check_data());
-  const uint64_t offset = TRY(file.data().append(from));
+  const uint64_t offset = TRY(with_reclaim(*volume_, [&] { return file.data().append(from); }));
   note_data_change(file);
   return offset;
 }

@@ -54,12 +54,12 @@ Result<> free_file(Transaction& transaction, Volume& volume, FileReference file)
 /// Allocated runs of all its attributes.
 Result<uint64_t> runs_of_file(Volume& volume, FileReference file);
 
-/// Runs `change` (a Result-returning function); after DiskFull, once more if a checkpoint made
-/// freed clusters reusable. No lock may be held.
+/// Runs `change` (a Result-returning function); after DiskFull, once more if write-back or
+/// a checkpoint gave space. No lock may be held.
 template <typename Change>
 auto with_reclaim(Volume& volume, Change&& change) {
   auto result = change();
-  if (result.has_value() || result.error() != NtStatus::DiskFull || !volume.reclaim()) {
+  if (result.has_value() || result.error() != NtStatus::DiskFull || !volume.relieve()) {
     return result;
   }
   return change();

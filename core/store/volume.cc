@@ -429,6 +429,16 @@ bool Volume::reclaim() {
   return journal_->checkpoint().has_value();
 }
 
+bool Volume::relieve() {
+  bool has_buffered = false;
+  {
+    const MutexLock lock(files_mutex_);
+    has_buffered = !dirty_files_.empty();
+  }
+  if (has_buffered && !write_back_dirty()) return false;
+  return reclaim() || has_buffered;
+}
+
 void Volume::run_committer() {
   using Clock = std::chrono::steady_clock;
   auto last = Clock::now();

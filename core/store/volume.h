@@ -53,6 +53,9 @@ class Volume {
   /// After DiskFull: makes freed clusters reusable by a checkpoint. False when there are none, and
   /// a retry makes no sense.
   bool reclaim();
+  /// The same for a caller that holds no lock of a stream: also writes back what is buffered, whose
+  /// promised space is more than it will take. False when a retry makes no sense.
+  bool relieve();
 
   BlockDevice& device() { return device_; }
   const ondisk::VolumeGeometry& geometry() const { return geometry_; }

@@ -25,7 +25,7 @@ int run_umount(const std::string& given) {
   if (mount->type != kMountType) {
     return refuse(given, fmt::format("what is mounted there is {}; use umount(8)", mount->type));
   }
-  auto end = EndListener::connect(mount->device);
+  auto end = EndListener::connect(*mount);
   const UnmountResult unmounted = unmount_directory(directory);
   if (unmounted.is_busy) {
     return refuse(given, fmt::format("in use; end what uses it first (`fuser -vm {}` lists that)",
