@@ -165,6 +165,9 @@ class Parser {
       return fail(fmt::format("option '{0}' needs a value: {0}=...", given.name));
     }
     MountOptions& options = parsed_.options;
+    constexpr std::array<std::string_view, 5> kOwnership = {"uid", "gid", "umask", "fmask",
+                                                            "dmask"};
+    if (contains(kOwnership, given.name)) options.owner_given = true;
     if (given.name == "uid") return take_number(given, options.ownership.uid);
     if (given.name == "gid") return take_number(given, options.ownership.gid);
     if (given.name == "fmask") return take_mask(given, options.ownership.file_mask);

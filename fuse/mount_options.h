@@ -17,6 +17,7 @@ struct MountOptions {
   bool read_only = false;
   bool norecover = false;  ///< show a volume whose log is not clean as it is, read-only
   bool allow_other = false;
+  bool owner_given = false;        ///< uid, gid or a mask: files are meant for certain users
   bool check_permissions = false;  ///< permissions, default_permissions
   bool windows_names = false;
   bool ignore_case = false;

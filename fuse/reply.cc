@@ -1,5 +1,6 @@
 #include "fuse/reply.h"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -7,90 +8,69 @@
 
 namespace ntfs::frontend {
 
+namespace {
+
+struct StatusErrno {
+  NtStatus status;
+  int error;
+};
+
+/// What is not listed is EIO: damage, and failures of the device.
+constexpr std::array kErrnoTable = {
+    StatusErrno{NtStatus::Success, 0},
+    StatusErrno{NtStatus::EndOfFile, 0},  // a read that finds nothing
+    StatusErrno{NtStatus::NoMoreFiles, 0},
+    StatusErrno{NtStatus::NoMoreEntries, ENXIO},  // lseek past the last data
+    StatusErrno{NtStatus::NoSuchDevice, ENXIO},
+    StatusErrno{NtStatus::BufferOverflow, ERANGE},
+    StatusErrno{NtStatus::BufferTooSmall, ERANGE},
+    StatusErrno{NtStatus::InvalidHandle, EBADF},
+    StatusErrno{NtStatus::FileClosed, EBADF},
+    StatusErrno{NtStatus::InvalidParameter, EINVAL},
+    StatusErrno{NtStatus::ObjectNameInvalid, EINVAL},
+    StatusErrno{NtStatus::NotAReparsePoint, EINVAL},
+    StatusErrno{NtStatus::IoReparseTagInvalid, EINVAL},
+    StatusErrno{NtStatus::IoReparseDataInvalid, EINVAL},
+    StatusErrno{NtStatus::UnrecognizedVolume, EINVAL},
+    StatusErrno{NtStatus::NoSuchFile, ENOENT},
+    StatusErrno{NtStatus::ObjectNameNotFound, ENOENT},
+    StatusErrno{NtStatus::ObjectPathNotFound, ENOENT},
+    StatusErrno{NtStatus::DeletePending, ENOENT},
+    StatusErrno{NtStatus::NotImplemented, EOPNOTSUPP},  // ENOSYS would make the kernel stop asking
+    StatusErrno{NtStatus::InvalidDeviceRequest, EOPNOTSUPP},
+    StatusErrno{NtStatus::NotSupported, EOPNOTSUPP},
+    StatusErrno{NtStatus::AccessDenied, EACCES},
+    StatusErrno{NtStatus::FileLockConflict, EACCES},
+    StatusErrno{NtStatus::PrivilegeNotHeld, EPERM},
+    StatusErrno{NtStatus::CannotDelete, EPERM},
+    StatusErrno{NtStatus::ObjectNameCollision, EEXIST},
+    StatusErrno{NtStatus::SharingViolation, EBUSY},
+    StatusErrno{NtStatus::EaTooLarge, ENOSPC},
+    StatusErrno{NtStatus::DiskFull, ENOSPC},
+    StatusErrno{NtStatus::LogFileFull, ENOSPC},
+    StatusErrno{NtStatus::NonexistentEaEntry, ENODATA},
+    StatusErrno{NtStatus::NoEasOnFile, ENODATA},
+    StatusErrno{NtStatus::IntegerOverflow, EOVERFLOW},
+    StatusErrno{NtStatus::InsufficientResources, ENOMEM},
+    StatusErrno{NtStatus::MediaWriteProtected, EROFS},
+    StatusErrno{NtStatus::FileIsADirectory, EISDIR},
+    StatusErrno{NtStatus::NotADirectory, ENOTDIR},
+    StatusErrno{NtStatus::NotSameDevice, EXDEV},
+    StatusErrno{NtStatus::DirectoryNotEmpty, ENOTEMPTY},
+    StatusErrno{NtStatus::NameTooLong, ENAMETOOLONG},
+    StatusErrno{NtStatus::Cancelled, EINTR},
+    StatusErrno{NtStatus::FileDeleted, ESTALE},
+    StatusErrno{NtStatus::TooManyLinks, EMLINK},
+    StatusErrno{NtStatus::VolumeDismounted, ENODEV},
+    StatusErrno{NtStatus::FileSystemLimitation, EFBIG},
+    StatusErrno{NtStatus::FileTooLarge, EFBIG},
+};
+
+}  // namespace
+
 int errno_of(NtStatus status) {
-  switch (status) {
-    case NtStatus::Success:
-    case NtStatus::EndOfFile:  // a read that finds nothing
-    case NtStatus::NoMoreFiles:
-      return 0;
-    case NtStatus::NoMoreEntries:  // lseek past the last data
-    case NtStatus::NoSuchDevice:
-      return ENXIO;
-    case NtStatus::BufferOverflow:
-    case NtStatus::BufferTooSmall:
-      return ERANGE;
-    case NtStatus::InvalidHandle:
-    case NtStatus::FileClosed:
-      return EBADF;
-    case NtStatus::InvalidParameter:
-    case NtStatus::ObjectNameInvalid:
-    case NtStatus::NotAReparsePoint:
-    case NtStatus::IoReparseTagInvalid:
-    case NtStatus::IoReparseDataInvalid:
-    case NtStatus::UnrecognizedVolume:
-      return EINVAL;
-    case NtStatus::NoSuchFile:
-    case NtStatus::ObjectNameNotFound:
-    case NtStatus::ObjectPathNotFound:
-    case NtStatus::DeletePending:
-      return ENOENT;
-    case NtStatus::NotImplemented:  // ENOSYS would make the kernel stop asking
-    case NtStatus::InvalidDeviceRequest:
-    case NtStatus::NotSupported:
-      return EOPNOTSUPP;
-    case NtStatus::AccessDenied:
-    case NtStatus::FileLockConflict:
-      return EACCES;
-    case NtStatus::PrivilegeNotHeld:
-    case NtStatus::CannotDelete:
-      return EPERM;
-    case NtStatus::ObjectNameCollision:
-      return EEXIST;
-    case NtStatus::SharingViolation:
-      return EBUSY;
-    case NtStatus::EaTooLarge:
-    case NtStatus::DiskFull:
-    case NtStatus::LogFileFull:
-      return ENOSPC;
-    case NtStatus::NonexistentEaEntry:
-    case NtStatus::NoEasOnFile:
-      return ENODATA;
-    case NtStatus::IntegerOverflow:
-      return EOVERFLOW;
-    case NtStatus::InsufficientResources:
-      return ENOMEM;
-    case NtStatus::MediaWriteProtected:
-      return EROFS;
-    case NtStatus::FileIsADirectory:
-      return EISDIR;
-    case NtStatus::NotADirectory:
-      return ENOTDIR;
-    case NtStatus::NotSameDevice:
-      return EXDEV;
-    case NtStatus::DirectoryNotEmpty:
-      return ENOTEMPTY;
-    case NtStatus::NameTooLong:
-      return ENAMETOOLONG;
-    case NtStatus::Cancelled:
-      return EINTR;
-    case NtStatus::FileDeleted:
-      return ESTALE;
-    case NtStatus::TooManyLinks:
-      return EMLINK;
-    case NtStatus::VolumeDismounted:
-      return ENODEV;
-    case NtStatus::FileSystemLimitation:
-    case NtStatus::FileTooLarge:
-      return EFBIG;
-    case NtStatus::Unsuccessful:
-    case NtStatus::DiskCorruptError:
-    case NtStatus::DataError:
-    case NtStatus::CrcError:
-    case NtStatus::EaCorruptError:
-    case NtStatus::FileCorruptError:
-    case NtStatus::IoDeviceError:
-    case NtStatus::LogCorrupt:
-      return EIO;
+  for (const StatusErrno& row : kErrnoTable) {
+    if (row.status == status) return row.error;
   }
   return EIO;
 }

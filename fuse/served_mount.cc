@@ -77,7 +77,9 @@ class ServedMount {
     options.source = request_.source;
     options.directory = request_.directory;
     options.read_only = read_only_;
-    options.allow_other = request_.options.allow_other;
+    // Whom root says files belong to, root means to use them.
+    options.allow_other =
+        request_.options.allow_other || (geteuid() == 0 && request_.options.owner_given);
     options.check_permissions = request_.options.check_permissions;
     options.writeback = request_.options.writeback;
     options.threads = threads();

@@ -31,6 +31,11 @@ int run_extents(const ExtentsOptions& options) {
   if (!volume) return exit_code_of(volume.error());
   const auto file = find_path(*volume, options.path);
   if (!file) return exit_code_of(file.error());
+  const auto information = volume->store->query_information(**file);
+  if (information && information->kind == FileKind::Directory) {
+    report_file_error(*volume, options.path, NtStatus::FileIsADirectory);
+    return kExitNoInput;
+  }
   const auto runs = (*file)->data().runs();
   if (!runs) {
     report_file_error(*volume, options.path, runs.error());

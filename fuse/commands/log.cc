@@ -28,6 +28,7 @@ constexpr uint64_t kLogBlock = 512;  // unit of cluster_block_offset
 struct Target {
   const LoggedAttribute* attribute = nullptr;
   std::optional<uint64_t> file_record;  ///< the file that it belongs to
+  uint16_t sequence = 0;  ///< of that record: as the log says, else as the volume has it now
 };
 
 struct Totals {
@@ -82,6 +83,7 @@ class LogPrinter {
     target.attribute = attributes_.find(client.target().target_attribute);
     if (target.attribute == nullptr) return target;
     target.file_record = target.attribute->file.record();
+    target.sequence = target.attribute->file.sequence();
     const bool is_mft_data =
         *target.file_record == kMftRecord &&
         target.attribute->type_code == static_cast<uint32_t>(ondisk::AttributeType::Data);
@@ -90,8 +92,15 @@ class LogPrinter {
       const uint64_t position = client.target().target_vcn.raw() * geometry.cluster_size +
                                 client.target().cluster_block_offset * kLogBlock;
       target.file_record = position / geometry.file_record_size;
+      target.sequence = current_sequence(*target.file_record);
     }
     return target;
+  }
+
+  uint16_t current_sequence(uint64_t record) const {
+    const SharedLock lock(volume_.journal().metadata_lock());
+    const auto page = volume_.mft().record(record);
+    return page ? ondisk::FileRecordView::of_valid((*page)->bytes()).sequence() : uint16_t{0};
   }
 
   bool is_wanted(const lfs::RecordView& record, const Target& target) const {
@@ -136,7 +145,8 @@ class LogPrinter {
     nlohmann::json shown;
     if (target.attribute != nullptr) {
       const auto type = static_cast<ondisk::AttributeType>(target.attribute->type_code);
-      shown = {{"file_reference", *target.file_record},
+      shown = {{"file_reference", FileReference(*target.file_record, target.sequence).raw()},
+               {"record", *target.file_record},
                {"attribute", ondisk::name_of(type)},
                {"name", ondisk::to_display(target.attribute->name)}};
       const std::string& path = paths_.path_of(*target.file_record);

@@ -81,6 +81,8 @@ int run_mount(const MountCommandOptions& command) {
 
 int run_mount_helper(int argc, char** argv) {
   MountCommandOptions command;
+  // What mount(8) and fstab mount is there for everybody, as any other file system.
+  if (geteuid() == 0) command.options = "allow_other";
   optind = 1;
   for (int option = 0; (option = getopt(argc, argv, "sfnvN:o:t:")) != -1;) {
     switch (option) {
