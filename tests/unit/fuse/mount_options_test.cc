@@ -84,6 +84,12 @@ TEST(MountOptions, RefusesWhatItCannotKeepYet) {
   }
 }
 
+TEST(MountOptions, KnowsWhetherFilesAreMeantForSomebody) {
+  EXPECT_FALSE(parse("ro,windows_names").options.owner_given);
+  EXPECT_TRUE(parse("uid=1000").options.owner_given);
+  EXPECT_TRUE(parse("umask=022").options.owner_given);
+}
+
 TEST(MountOptions, NorecoverNeedsReadOnly) {
   EXPECT_NE(parse("norecover").error, "");
   EXPECT_EQ(parse("norecover,ro").error, "");
