@@ -104,9 +104,23 @@ Result<IndexBlocks::Fresh> IndexBlocks::take(Transaction& transaction,
 Result<> IndexBlocks::free(Transaction& transaction, Vcn vcn) {
   const auto blocks = TRY(stream(AttributeType::IndexAllocation));
   const uint64_t number = TRY(number_of(vcn));
+  const PageRef page = TRY(get(vcn));
+  TRY(empty(transaction, page));
   TRY(change_bit(transaction, number, Bit::Clear));
   transaction.note_freed_block(blocks->id, number);
   return {};
+}
+
+/// Leaves but the END entry, with its subnode in a node above the leaves: some readers show what
+/// blocks hold without asking $BITMAP, and so would show removed names.
+Result<> IndexBlocks::empty(Transaction& transaction, const PageRef& page) {
+  const auto node = ondisk::IndexBlockView::of_valid(page->bytes()).node();
+  if (node.is_empty()) return {};
+  const auto last = node.end_entry();
+  const ByteVector end = ondisk::build_end_entry(
+      last.has_subnode() ? std::optional(last.subnode_vcn()) : std::nullopt);
+  const auto first = static_cast<uint32_t>(ondisk::kIndexHeaderInBlock) + node.entries_offset();
+  return transaction.perform(write_end_of_index_buffer(first, end), page);
 }
 
 Result<> IndexBlocks::release_all(Transaction& transaction) {

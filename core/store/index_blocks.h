@@ -38,7 +38,7 @@ class IndexBlocks {
   /// Takes a block that is not in use: one that was freed in an earlier transaction, or a new one.
   /// Makes $INDEX_ALLOCATION and $BITMAP when there are none. DiskFull.
   Result<Fresh> allocate(Transaction& transaction);
-  /// Gives the block at `vcn` back; its clusters stay with the index.
+  /// Empties the block at `vcn` and gives it back; its clusters stay with the index.
   Result<> free(Transaction& transaction, Vcn vcn);
   /// The index has no blocks any more: frees all clusters and removes both attributes. Where that
   /// is too much for one transaction both stay, with all bits clear.
@@ -49,6 +49,7 @@ class IndexBlocks {
 
   Result<MetadataStreamRef> stream(ondisk::AttributeType type);
   Result<uint64_t> number_of(Vcn vcn) const;
+  Result<> empty(Transaction& transaction, const PageRef& page);
   Result<Fresh> take(Transaction& transaction, const MetadataStreamRef& stream, uint64_t block);
   Result<MetadataStreamRef> create_allocation(Transaction& transaction);
   Result<> grow(Transaction& transaction, const MetadataStreamRef& stream, uint64_t blocks);

@@ -491,6 +491,50 @@ TEST_F(IndexTreeTest, RemovingAllInAnyOrderGivesBackAllClusters) {
   EXPECT_EQ(findings(), "");
 }
 
+TEST_F(IndexTreeTest, BlocksThatAreNotInUseShowNoNames) {
+  make_volume(64 * kMiB, {});
+  Directory directory(*volume_, make_directory(u"directory"));
+  std::vector<std::u16string> names;
+  for (uint64_t i = 0; i < 4000; ++i) names.push_back(numbered(u"some name ", i));
+  for (const auto& name : names) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    ASSERT_TRUE(directory.insert(transaction, name, 1).has_value());
+    transaction.commit();
+  }
+  std::shuffle(names.begin(), names.end(), std::mt19937(7));
+  while (names.size() > 300) {
+    Transaction transaction(volume_->journal());
+    ASSERT_TRUE(transaction.begin().has_value());
+    ASSERT_TRUE(directory.remove(transaction, names.back()).has_value());
+    transaction.commit();
+    names.pop_back();
+  }
+  reopen();
+  const SharedLock lock(volume_->journal().metadata_lock());
+  Attributes attributes(*volume_, directory.file);
+  const auto bitmap = attributes.find(AttributeType::Bitmap, u"$I30");
+  ASSERT_TRUE(bitmap.has_value() && bitmap->view().is_resident());
+  const auto sizes = attributes.sizes(AttributeType::IndexAllocation, u"$I30");
+  ASSERT_TRUE(sizes.has_value());
+  IndexBlocks blocks(*volume_, directory.file, u"$I30");
+  uint64_t unused = 0;
+  for (uint64_t block = 0; block < sizes->file_size / blocks.block_bytes(); ++block) {
+    const auto bits = std::to_integer<uint8_t>(bitmap->view().value()[block / 8]);
+    if ((bits >> (block % 8) & 1) != 0) continue;
+    ++unused;
+    const auto page = blocks.get(Vcn(block * volume_->geometry().index_block_steps()));
+    ASSERT_TRUE(page.has_value());
+    const ByteView bytes = (*page)->bytes();
+    const auto node = ondisk::IndexBlockView::of_valid(bytes).node();
+    EXPECT_TRUE(node.is_empty());
+    const ByteView slack = bytes.subspan(ondisk::kIndexHeaderInBlock + node.used_bytes());
+    EXPECT_TRUE(
+        std::all_of(slack.begin(), slack.end(), [](std::byte b) { return b == std::byte{}; }));
+  }
+  EXPECT_GT(unused, 50u);
+}
+
 TEST_F(IndexTreeTest, AnAbortedTransactionLeavesNothingBehind) {
   make_volume(64 * kMiB, {});
   Directory directory(*volume_, make_directory(u"directory"));
