@@ -11,6 +11,12 @@ namespace {
 constexpr mode_t kPermissionBits = 07777;
 constexpr blksize_t kBlockSize = 4096;
 
+/// Neither file, directory nor link.
+bool is_special(FileKind kind) {
+  return kind == FileKind::Fifo || kind == FileKind::Socket || kind == FileKind::CharacterDevice ||
+         kind == FileKind::BlockDevice;
+}
+
 mode_t default_permissions(FileKind kind, const ShownOwnership& ownership) {
   switch (kind) {
     case FileKind::Symlink:
@@ -99,8 +105,8 @@ LinuxMetadata metadata_to_store(const Creator& creator, mode_t mode, dev_t devic
   const FileKind kind = kind_of_mode(mode);
   if (creator.uid != ownership.uid) stored.uid = creator.uid;
   if (creator.gid != ownership.gid) stored.gid = creator.gid;
-  if (kind != FileKind::Symlink &&
-      (mode & kPermissionBits) != default_permissions(kind, ownership)) {
+  const bool is_default = (mode & kPermissionBits) == default_permissions(kind, ownership);
+  if (is_special(kind) || (kind != FileKind::Symlink && !is_default)) {
     stored.mode = type_bits(kind) | (mode & kPermissionBits);
   }
   if (kind == FileKind::CharacterDevice || kind == FileKind::BlockDevice) {

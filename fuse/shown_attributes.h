@@ -33,7 +33,8 @@ struct Creator {
   uint32_t gid = 0;
 };
 /// What has to be stored for a new file: `mode` and owner as far as they differ from what is shown
-/// by default, and the device number of a special file.
+/// by default. Special files have their mode in any case (other drivers know them by it), devices
+/// their number.
 LinuxMetadata metadata_to_store(const Creator& creator, mode_t mode, dev_t device,
                                 const ShownOwnership& ownership);
 

@@ -85,6 +85,12 @@ Result<NewFile> plan(std::u16string_view name, const CreateParameters& parameter
   file.information.last_access_time = now;
   uint32_t attributes = parameters.kind == FileKind::Directory ? 0 : FileAttributes::Archive;
   if (file.reparse_tag != 0) attributes |= FileAttributes::ReparsePoint;
+  // WSL's mark: the extended attributes are part of what the file is. ntfs-3g takes no file for a
+  // fifo, socket or device without it.
+  const bool is_link = parameters.kind == FileKind::Symlink;
+  if (file.reparse_tag != 0 && !is_link && !file.eas.empty()) {
+    attributes |= FileAttributes::RecallOnOpen;
+  }
   file.information.file_attributes.set(attributes);
   auto& duplicated = file.entry.duplicated;
   duplicated.creation_time = now;

@@ -225,6 +225,27 @@ TEST_F(ObjectStoreTest, KeepsOwnerAndMode) {
   EXPECT_FALSE(read->linux_metadata.gid);
 }
 
+TEST_F(ObjectStoreTest, MarksSpecialFilesAsWslDoes) {
+  constexpr uint32_t kMark = ondisk::FileAttributes::RecallOnOpen;
+  CreateParameters parameters;
+  parameters.linux_metadata.mode = 0010644;
+  for (const FileKind kind : {FileKind::Fifo, FileKind::Socket, FileKind::CharacterDevice}) {
+    parameters.kind = kind;
+    const auto name = numbered("special", static_cast<int>(kind));
+    const auto file = store_->create(*store_->root(), name, parameters);
+    ASSERT_TRUE(file);
+    const auto read = store_->query_information(**file);
+    EXPECT_EQ(read->kind, kind);
+    EXPECT_EQ(read->file_attributes & kMark, kMark);
+  }
+  parameters.kind = FileKind::Symlink;
+  parameters.symlink_target = "target";
+  const auto link = store_->create(*store_->root(), u"link", parameters);
+  ASSERT_TRUE(link);
+  EXPECT_EQ(store_->query_information(**link)->file_attributes & kMark, 0u);
+  remount();
+}
+
 TEST_F(ObjectStoreTest, ForbidsNamesOfWindowsOnlyWhenAsked) {
   const FilePtr root = store_->root();
   EXPECT_NE(create(root, u"a:b*c?"), nullptr);

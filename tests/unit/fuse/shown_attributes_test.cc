@@ -66,6 +66,13 @@ TEST(ShownAttributes, StoresOnlyWhatDiffersFromTheDefault) {
   EXPECT_FALSE(foreign.mode);
 }
 
+TEST(ShownAttributes, StoresTheModeOfSpecialFilesAlways) {
+  for (const mode_t type : {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK}) {
+    const auto stored = metadata_to_store({1000, 1001}, type | 0644, 0, kOwnership);
+    EXPECT_EQ(stored.mode, uint32_t{type | 0644});
+  }
+}
+
 TEST(ShownAttributes, KeepsDeviceNumbersAsWslDoes) {
   const dev_t device = makedev(8, 17);
   const auto stored = metadata_to_store({1000, 1001}, S_IFBLK | 0644, device, kOwnership);
