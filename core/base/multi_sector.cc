@@ -73,19 +73,28 @@ bool try_unprotect(MutableBytes structure) {
   return true;
 }
 
-void protect(MutableBytes structure) {
+uint16_t update_sequence_number(ByteView structure) {
+  const auto& header = struct_at<MultiSectorHeader>(structure);
+  return word_at(structure, header.update_sequence_array_offset.get());
+}
+
+uint16_t protect_after(MutableBytes structure, uint16_t previous) {
   const auto& header = struct_at<MultiSectorHeader>(structure);
   const size_t offset = header.update_sequence_array_offset.get();
   const size_t strides = structure.size() / kSequenceStride;
   ASSERT(header.update_sequence_array_count.get() == strides + 1);
   ASSERT(offset >= sizeof(MultiSectorHeader) && offset + 2 * (strides + 1) <= kSequenceStride - 2);
-  uint16_t number = word_at(structure, offset);
-  number = number >= 0x7FFE ? 1 : static_cast<uint16_t>(number + 1);
+  const uint16_t number = previous >= 0x7FFE ? 1 : static_cast<uint16_t>(previous + 1);
   set_word(structure, offset, number);
   for (size_t i = 0; i < strides; ++i) {
     set_word(structure, offset + 2 * (i + 1), word_at(structure, word_position(i)));
     set_word(structure, word_position(i), number);
   }
+  return number;
+}
+
+void protect(MutableBytes structure) {
+  protect_after(structure, update_sequence_number(structure));
 }
 
 }  // namespace ntfs

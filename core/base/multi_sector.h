@@ -28,5 +28,9 @@ bool try_unprotect(MutableBytes structure);
 /// Advances the update sequence number (never 0 or 0xFFFF) and displaces the words. The header must
 /// hold a valid array position (a bug otherwise).
 void protect(MutableBytes structure);
+/// As protect, with the number that follows `previous` whatever the structure holds; returns it.
+uint16_t protect_after(MutableBytes structure, uint16_t previous);
+/// The update sequence number that the structure holds. As protect, it needs a valid array.
+uint16_t update_sequence_number(ByteView structure);
 
 }  // namespace ntfs

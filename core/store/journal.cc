@@ -21,12 +21,14 @@ constexpr size_t kMftSlot = 0;
 constexpr uint64_t kMaxDirtyBytes = 64 << 20;
 /// Log in memory beyond this is a reason for a flush.
 constexpr uint64_t kMaxPendingBytes = 4 << 20;
+/// Memory that a checkpoint copies pages to at a time, and the pages copied under one lock.
+constexpr size_t kCheckpointBytes = 4 << 20;
+constexpr size_t kPagesInStep = 32;
 
 }  // namespace
 
-Journal::Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry,
-                 Mirror mirror)
-    : device_(device), pages_(pages), geometry_(geometry), mirror_(mirror), slots_(kMaxSlots) {
+Journal::Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry)
+    : device_(device), pages_(pages), geometry_(geometry), slots_(kMaxSlots) {
   // Slot 0 is $MFT's, for good.
   slots_[kMftSlot] = {FileReference(ondisk::kMftRecord, 1).raw(),
                       metadata_stream_id(ondisk::kMftRecord, ondisk::AttributeType::Data, u""), 0};
@@ -112,8 +114,9 @@ Result<> Journal::ensure_open(MetadataStream& stream, uint32_t transaction_id, l
 }
 
 void Journal::mark_dirty(const PageRef& page) {
-  changed_.store(true, std::memory_order_release);
+  if (!changed_.load(std::memory_order_relaxed)) changed_.store(true, std::memory_order_release);
   if (page->dirty_) return;
+  page->keep_image();
   page->dirty_ = true;
   dirty_.push_back(page);
   dirty_bytes_.fetch_add(page->bytes_.size(), std::memory_order_relaxed);
@@ -129,6 +132,10 @@ Result<> Journal::flush() {
     const SharedLock lock(metadata_lock_);
     last = log_->last_lsn();
   }
+  return flush_to(last);
+}
+
+Result<> Journal::flush_to(lfs::Lsn last) {
   // Data first: a record that makes bytes reachable must not be durable before them.
   auto done = device_.flush();
   if (done && log_->durable_lsn() < last) done = log_->flush_to(last);
@@ -136,67 +143,19 @@ Result<> Journal::flush() {
   return done;
 }
 
-void Journal::add_writes(Snapshot& snapshot, const MetadataPage& page, size_t at) const {
-  const uint64_t cluster = geometry_.cluster_size;
-  const ByteView bytes = snapshot.buffer.bytes().subspan(at, page.bytes_.size());
-  uint64_t done = 0;
-  uint64_t in_cluster = page.place_.offset_in_cluster;
-  for (const Lcn lcn : page.place_.lcns) {
-    if (done == bytes.size()) break;
-    const uint64_t length = std::min<uint64_t>(cluster - in_cluster, bytes.size() - done);
-    snapshot.writes.push_back(
-        IoRequest::write(lcn.raw() * cluster + in_cluster, bytes.subspan(done, length)));
-    done += length;
-    in_cluster = 0;
-  }
-  const bool mirrored = page.kind() == PageKind::FileRecord &&
-                        page.stream_->file.record() == ondisk::kMftRecord &&
-                        page.index_ < mirror_.count_records;
-  if (mirrored) {
-    snapshot.writes.push_back(
-        IoRequest::write(mirror_.offset_bytes + page.index_ * bytes.size(), bytes));
-  }
-}
+// Checkpoints.
 
-void Journal::copy_pages(Snapshot& snapshot, const std::vector<PageRef>& pages) const {
-  size_t total = 0;
-  for (const PageRef& page : pages) total += page->bytes_.size();
-  snapshot.buffer = AlignedBuffer(std::max<size_t>(total, 1));
-  size_t at = 0;
-  for (const PageRef& page : pages) {
-    const MutableBytes copy = snapshot.buffer.bytes().subspan(at, page->bytes_.size());
-    if (page->kind() != PageKind::Raw) {
-      // In the page first: the update sequence number must advance from one write to the next.
-      protect(page->bytes_);
-      std::copy(page->bytes_.begin(), page->bytes_.end(), copy.begin());
-      ASSERT(try_unprotect(page->bytes_));
-    } else {
-      std::copy(page->bytes_.begin(), page->bytes_.end(), copy.begin());
-    }
-    add_writes(snapshot, *page, at);
-    at += copy.size();
-  }
-}
-
-Result<Journal::Snapshot> Journal::take_snapshot() {
+Journal::Snapshot Journal::take_snapshot() {
   const ExclusiveLock lock(metadata_lock_);
   Snapshot snapshot;
   snapshot.start = log_->last_lsn();
   snapshot.interval = interval_;
-  TRY(device_.flush());
-  TRY(log_->flush_to(snapshot.start));
   std::erase_if(dirty_, [](const PageRef& page) { return !page->dirty_; });
-  // In the order of the device, so that neighbours become one write.
-  std::sort(dirty_.begin(), dirty_.end(), [](const PageRef& a, const PageRef& b) {
-    const auto key = [](const PageRef& page) {
-      return std::pair(page->place_.lcns.empty() ? 0 : page->place_.lcns[0].raw(),
-                       page->place_.offset_in_cluster);
-    };
-    return key(a) < key(b);
-  });
-  copy_pages(snapshot, dirty_);
-  for (const PageRef& page : dirty_) page->dirty_ = false;
-  dirty_.clear();
+  for (const PageRef& page : dirty_) {
+    page->dirty_ = false;
+    page->pending_ = true;
+  }
+  snapshot.pages.swap(dirty_);
   dirty_bytes_ = 0;
   ++interval_;
   slots_in_use_ = 0;
@@ -208,22 +167,83 @@ Result<Journal::Snapshot> Journal::take_snapshot() {
   return snapshot;
 }
 
-Result<> Journal::write_snapshot(const Snapshot& snapshot) {
-  constexpr size_t kMostBytes = 1 << 20;
-  std::vector<IoRequest> merged;
-  for (const IoRequest& write : snapshot.writes) {
-    if (!merged.empty()) {
-      IoRequest& last = merged.back();
-      const bool continues = last.offset + last.memory.size() == write.offset &&
-                             last.memory.data() + last.memory.size() == write.memory.data();
-      if (continues && last.memory.size() < kMostBytes) {
-        last.memory = {last.memory.data(), last.memory.size() + write.memory.size()};
+void Journal::add_writes(const MetadataPage& page, const PagePlace& place, ByteView bytes,
+                         std::vector<IoRequest>& writes) const {
+  const uint64_t cluster = geometry_.cluster_size;
+  uint64_t done = 0;
+  uint64_t in_cluster = place.offset_in_cluster;
+  for (const Lcn lcn : place.lcns) {
+    if (done == bytes.size()) break;
+    const uint64_t length = std::min<uint64_t>(cluster - in_cluster, bytes.size() - done);
+    const uint64_t at = lcn.raw() * cluster + in_cluster;
+    const ByteView part = bytes.subspan(done, length);
+    done += length;
+    in_cluster = 0;
+    if (!writes.empty()) {
+      IoRequest& last = writes.back();
+      if (last.offset + last.memory.size() == at &&
+          last.memory.data() + last.memory.size() == part.data()) {
+        last.memory = {last.memory.data(), last.memory.size() + length};
         continue;
       }
     }
-    merged.push_back(write);
+    writes.push_back(IoRequest::write(at, part));
   }
-  TRY(device_.transfer(merged));
+  const bool mirrored = page.kind() == PageKind::FileRecord &&
+                        page.stream_->file.record() == ondisk::kMftRecord &&
+                        page.index_ < mirror_.count_records;
+  if (mirrored) {
+    writes.push_back(IoRequest::write(mirror_.offset_bytes + page.index_ * bytes.size(), bytes));
+  }
+}
+
+void Journal::copy_pages(std::span<const PageRef> pages, MutableBytes memory,
+                         std::vector<IoRequest>& writes) {
+  const SharedLock lock(metadata_lock_);
+  size_t at = 0;
+  for (const PageRef& page : pages) {
+    const MutableBytes copy = memory.subspan(at, page->bytes_.size());
+    at += copy.size();
+    const auto image = std::move(page->image_);
+    const ByteVector& bytes = image != nullptr ? image->bytes : page->bytes_;
+    std::copy(bytes.begin(), bytes.end(), copy.begin());
+    page->pending_ = false;
+    if (page->kind() != PageKind::Raw) {
+      // The number must differ from that of the last write, also when the page was made anew.
+      const uint16_t last = page->last_update_sequence_;
+      page->last_update_sequence_ =
+          protect_after(copy, last != 0 ? last : update_sequence_number(copy));
+    }
+    add_writes(*page, image != nullptr ? image->place : page->place_, copy, writes);
+  }
+}
+
+Result<> Journal::write_snapshot(Snapshot& snapshot) {
+  // Neighbours in a stream are mostly neighbours on the device: they become one write.
+  const auto key = [](const PageRef& page) { return std::pair(page->stream_->id, page->index_); };
+  std::sort(snapshot.pages.begin(), snapshot.pages.end(),
+            [&](const PageRef& a, const PageRef& b) { return key(a) < key(b); });
+  AlignedBuffer buffer(kCheckpointBytes);
+  std::vector<IoRequest> writes;
+  for (size_t first = 0; first < snapshot.pages.size();) {
+    writes.clear();
+    size_t at = 0;
+    while (first < snapshot.pages.size()) {
+      // In short steps: whoever changes something waits for each of them.
+      size_t end = first;
+      size_t bytes = 0;
+      while (end < snapshot.pages.size() && end - first < kPagesInStep &&
+             at + bytes + snapshot.pages[end]->bytes_.size() <= buffer.size()) {
+        bytes += snapshot.pages[end++]->bytes_.size();
+      }
+      if (end == first) break;
+      copy_pages(std::span(snapshot.pages).subspan(first, end - first),
+                 buffer.bytes().subspan(at, bytes), writes);
+      at += bytes;
+      first = end;
+    }
+    TRY(device_.transfer(writes));
+  }
   return device_.flush();
 }
 
@@ -237,23 +257,22 @@ ByteVector Journal::restart_record(lfs::Lsn start) const {
 }
 
 Result<> Journal::checkpoint_locked() {
-  auto snapshot = take_snapshot();
-  if (!snapshot) {
-    fail(snapshot.error(), "a write of the log");
-    return snapshot.error();
-  }
-  const auto written = write_snapshot(*snapshot);
+  // What is waiting goes out while others work; then little is left for after the snapshot.
+  TRY(flush());
+  Snapshot snapshot = take_snapshot();
+  TRY(flush_to(snapshot.start));
+  const auto written = write_snapshot(snapshot);
   if (!written) {
     fail(written.error(), "a write of metadata");
     return written;
   }
-  const auto restarted = log_->write_restart(restart_record(snapshot->start), snapshot->start);
+  const auto restarted = log_->write_restart(restart_record(snapshot.start), snapshot.start);
   if (!restarted) {
     fail(restarted.error(), "a write of the log");
     return restarted.error();
   }
-  trace(TraceEvent::Checkpoint, snapshot->interval, snapshot->writes.size());
-  completed_.store(snapshot->interval, std::memory_order_release);
+  trace(TraceEvent::Checkpoint, snapshot.interval, snapshot.pages.size());
+  completed_.store(snapshot.interval, std::memory_order_release);
   return {};
 }
 

@@ -4,10 +4,11 @@
 // dirty pages.
 //
 // Rules (log sheet 7.6 "Recommended commit design", 9.3 "Checkpoints"):
-// - Pages reach the device in checkpoints only. A checkpoint holds the metadata lock while it makes
-//   the log durable and copies the dirty pages, so a copy holds whole transactions only, all of
-//   them in the durable log (write-ahead). It writes the copies without the lock.
-// - An interval is the time between two such copyings. Clusters and file records freed in interval
+// - Pages reach the device in checkpoints only. A checkpoint holds the metadata lock while it notes
+//   which pages are dirty. Then it makes the log durable (write-ahead), copies the pages bit by bit
+//   and writes the copies; whoever changes a page first leaves its image for the checkpoint. So
+//   what is written holds whole transactions only, all of them in the durable log.
+// - An interval is the time between two such moments. Clusters and file records freed in interval
 //   N are reused only when completed_interval() >= N: no record of the log that a replay may read
 //   then speaks of them.
 // - The tables of a checkpoint are empty: no transaction is open, no page of an older interval is
@@ -36,10 +37,12 @@ class Journal {
   };
 
   /// All references must outlive the journal.
-  Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry,
-          Mirror mirror);
+  Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry);
   /// From here on the volume can be changed. Before any other thread knows the journal.
-  void start(std::unique_ptr<lfs::LogFile> log) { log_ = std::move(log); }
+  void start(std::unique_ptr<lfs::LogFile> log, Mirror mirror) {
+    mirror_ = mirror;
+    log_ = std::move(log);
+  }
 
   /// Shared: reading metadata. Exclusive: a Transaction, and the head of a checkpoint.
   SharedMutex& metadata_lock() { return metadata_lock_; }
@@ -76,10 +79,9 @@ class Journal {
 
  private:
   friend class Transaction;
-  /// Copies of the dirty pages, as they go to the device.
+  /// What a checkpoint writes: the dirty pages at one moment.
   struct Snapshot {
-    AlignedBuffer buffer;
-    std::vector<IoRequest> writes;
+    std::vector<PageRef> pages;
     lfs::Lsn start;  ///< last record before the checkpoint
     uint64_t interval = 0;
   };
@@ -89,11 +91,16 @@ class Journal {
   Result<uint32_t> assign_slot(const MetadataStream& stream);
   bool has_free_slots() const;
   void wake_if_due() EXCLUDES(work_mutex_);
+  /// Makes the log durable up to `last`, and all file data before that.
+  Result<> flush_to(lfs::Lsn last);
+  /// Before a change of `page`.
   void mark_dirty(const PageRef& page);
-  Result<Snapshot> take_snapshot() REQUIRES(checkpoint_mutex_) EXCLUDES(metadata_lock_);
-  void copy_pages(Snapshot& snapshot, const std::vector<PageRef>& pages) const;
-  void add_writes(Snapshot& snapshot, const MetadataPage& page, size_t at) const;
-  Result<> write_snapshot(const Snapshot& snapshot);
+  Snapshot take_snapshot() REQUIRES(checkpoint_mutex_) EXCLUDES(metadata_lock_);
+  Result<> write_snapshot(Snapshot& snapshot) EXCLUDES(metadata_lock_);
+  void copy_pages(std::span<const PageRef> pages, MutableBytes memory,
+                  std::vector<IoRequest>& writes) EXCLUDES(metadata_lock_);
+  void add_writes(const MetadataPage& page, const PagePlace& place, ByteView bytes,
+                  std::vector<IoRequest>& writes) const;
   Result<> checkpoint_locked() REQUIRES(checkpoint_mutex_);
   ByteVector restart_record(lfs::Lsn start) const;
 
@@ -101,7 +108,7 @@ class Journal {
   PageCache& pages_;
   const ondisk::VolumeGeometry geometry_;
   std::unique_ptr<lfs::LogFile> log_;  // set once; null: never changed
-  const Mirror mirror_;
+  Mirror mirror_;                      // set once, with the log
   std::atomic<bool> failed_{false};
   std::atomic<bool> changed_{false};
   std::atomic<uint64_t> completed_{0};

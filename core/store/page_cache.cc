@@ -60,6 +60,12 @@ MetadataPage::MetadataPage(MetadataStreamRef stream, uint64_t index, PagePlace p
       place_(std::move(place)),
       bytes_(stream_->page_bytes) {}
 
+void MetadataPage::keep_image() {
+  if (!pending_) return;
+  image_ = std::make_unique<Image>(Image{bytes_, place_});
+  pending_ = false;
+}
+
 PageCache::PageCache(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
                      uint64_t budget_bytes)
     : device_(device), geometry_(geometry), budget_bytes_(budget_bytes) {}
@@ -105,7 +111,9 @@ Result<> PageCache::check_page(const MetadataStream& stream, uint64_t index,
       const Origin origin{"file record", index, index * stream.page_bytes};
       TRY(unprotect(bytes, origin));
       const auto record = TRY(ondisk::FileRecordView::parse(bytes, origin));
-      if (record.has_record_number() && record.record_number() != index) {
+      // Records that were never used say what their maker liked.
+      const bool has_number = record.in_use() && record.has_record_number();
+      if (has_number && record.record_number() != index) {
         return corrupt(origin, "record number", record.record_number());
       }
       return {};
@@ -278,7 +286,9 @@ void PageCache::forget_page(const MetadataPage& page) {
 
 void PageCache::update_place(const MetadataStream& stream, uint64_t index) {
   const PageRef page = find({stream.id, index});
-  if (page != nullptr) page->place_ = place_of(stream, index);
+  if (page == nullptr) return;
+  page->keep_image();
+  page->place_ = place_of(stream, index);
 }
 
 void PageCache::trim() {

@@ -71,6 +71,11 @@ class MetadataPage {
   bool is_dirty() const { return dirty_; }
 
  private:
+  /// The page as a checkpoint writes it, when it was changed again before it was copied.
+  struct Image {
+    ByteVector bytes;
+    PagePlace place;
+  };
   friend class PageCache;
   friend class Journal;
   friend class Transaction;
@@ -79,8 +84,14 @@ class MetadataPage {
   const uint64_t index_;
   PagePlace place_;
   ByteVector bytes_;
+  /// Before a change: keeps what the running checkpoint has not copied yet.
+  void keep_image();
+
   bool dirty_ = false;
-  std::atomic<bool> used_{true};  // for eviction
+  bool pending_ = false;  // the running checkpoint will copy it
+  std::unique_ptr<Image> image_;
+  uint16_t last_update_sequence_ = 0;  // on the device; 0: what bytes_ say
+  std::atomic<bool> used_{true};       // for eviction
   // Until the transaction that created the page ends: what it took the place of.
   bool is_new_ = false;
   bool replaced_was_dirty_ = false;

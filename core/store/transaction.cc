@@ -110,8 +110,8 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   } else {
     lsn = TRY(log(redo, undo, page));
   }
-  apply(redo, page->kind(), page->bytes_, lsn);
   journal_.mark_dirty(page);
+  apply(redo, page->kind(), page->bytes_, lsn);
   return {};
 }
 
@@ -121,8 +121,8 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
   const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
-  apply(redo, page->kind(), page->bytes_, lsn);
   journal_.mark_dirty(page);
+  apply(redo, page->kind(), page->bytes_, lsn);
   return {};
 }
 

@@ -52,12 +52,7 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
 
 Result<> Volume::load(std::string& why_not) {
   pages_ = std::make_unique<PageCache>(device_, geometry_, options_.cache_bytes / 2);
-  const uint64_t record_size = geometry_.file_record_size;
-  const uint64_t cluster = geometry_.cluster_size;
-  Journal::Mirror mirror;
-  mirror.offset_bytes = geometry_.mftmirr_lcn.raw() * cluster;
-  mirror.count_records = std::max<uint64_t>(4, cluster / record_size);
-  journal_ = std::make_unique<Journal>(device_, *pages_, geometry_, mirror);
+  journal_ = std::make_unique<Journal>(device_, *pages_, geometry_);
   TRY(load_mft());
   TRY(load_volume_record(why_not));
   TRY(load_upcase());
@@ -69,7 +64,8 @@ Result<> Volume::load(std::string& why_not) {
   if (options_.access == VolumeOptions::Access::AsItIs) return {};
   TRY(check_writable(why_not));
   if (options_.access == VolumeOptions::Access::ReadOnly) return {};
-  journal_->start(TRY(start_log()));
+  const Journal::Mirror mirror = TRY(mirror_of_mft());
+  journal_->start(TRY(start_log()), mirror);
   const Lcn mft_end =
       mft_->records()->runs.runs().back().lcn + mft_->records()->runs.runs().back().count;
   clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
@@ -103,6 +99,22 @@ Result<> Volume::load_mft() {
     return corrupt(origin, "first lcn", 0, "the one in the boot sector");
   }
   return mft_->load();
+}
+
+// Windows and others keep copies of different numbers of records; $MFTMirr itself says how many.
+Result<Journal::Mirror> Volume::mirror_of_mft() {
+  const FileReference file(ondisk::kMftMirrRecord, 1);
+  Attributes attributes(*this, file);
+  const auto sizes = TRY(attributes.sizes(AttributeType::Data, u""));
+  const Runlist runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+  const uint64_t cluster = geometry_.cluster_size;
+  if (runs.empty() || runs.find(Vcn(0)).lcn != geometry_.mftmirr_lcn) {
+    return corrupt({"$MFTMirr", file.raw(), 0}, "first lcn", 0, "the one in the boot sector");
+  }
+  const uint64_t length =
+      std::min(sizes.valid_data_length, runs.find(Vcn(0)).count.raw() * cluster);
+  return Journal::Mirror{geometry_.mftmirr_lcn.raw() * cluster,
+                         length / geometry_.file_record_size};
 }
 
 Result<ByteVector> Volume::read_whole(FileReference file, AttributeType type, uint64_t limit) {

@@ -99,6 +99,7 @@ class Volume {
   Volume(BlockDevice& device, const VolumeOptions& options, const ondisk::VolumeGeometry& geometry);
   Result<> load(std::string& why_not);
   Result<> load_mft();
+  Result<Journal::Mirror> mirror_of_mft();
   Result<> load_volume_record(std::string& why_not);
   Result<> load_upcase();
   Result<> load_log_runs();
