@@ -101,7 +101,8 @@ Result<> Volume::load_mft() {
   return mft_->load();
 }
 
-// Windows and others keep copies of different numbers of records; $MFTMirr itself says how many.
+// How many records have a copy: as many as $MFTMirr holds, but of system files only. Windows does
+// so on volumes with large clusters, where the mirror has room for more.
 Result<Journal::Mirror> Volume::mirror_of_mft() {
   const FileReference file(ondisk::kMftMirrRecord, 1);
   Attributes attributes(*this, file);
@@ -114,7 +115,7 @@ Result<Journal::Mirror> Volume::mirror_of_mft() {
   const uint64_t length =
       std::min(sizes.valid_data_length, runs.find(Vcn(0)).count.raw() * cluster);
   return Journal::Mirror{geometry_.mftmirr_lcn.raw() * cluster,
-                         length / geometry_.file_record_size};
+                         std::min(length / geometry_.file_record_size, ondisk::kFirstUserRecord)};
 }
 
 Result<ByteVector> Volume::read_whole(FileReference file, AttributeType type, uint64_t limit) {

@@ -297,7 +297,9 @@ class Volume:
 
     def check_mirror(self, mft):
         mirror = self.content(self.pieces(MFT_MIRROR, DATA, ""))
-        length = min(len(mirror), max(4 * self.record_bytes, self.cluster))
+        # Where there is room for more, Windows copies the records of system files only.
+        records = min(FIRST_USER_RECORD, max(4, self.cluster // self.record_bytes))
+        length = min(len(mirror), records * self.record_bytes)
         if mirror[:length] != mft[:length]:
             numbers = [
                 i

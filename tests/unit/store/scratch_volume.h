@@ -41,7 +41,13 @@ class ScratchVolume {
 
   /// Unmounts cleanly and mounts again.
   void reopen() {
+    reopen_after([] {});
+  }
+  /// The same, with a change of the device in between.
+  template <typename Change>
+  void reopen_after(Change&& change) {
     EXPECT_TRUE(volume_->close().has_value());
+    change();
     open();
   }
 
