@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/trace.h"
 #include "tests/unit/check/volume_editor.h"
+#include "tests/unit/ondisk/quiet_reports.h"
 #include "tests/unit/store/scratch_volume.h"
 
 namespace ntfs {
@@ -10,8 +12,43 @@ namespace {
 
 using ondisk::AttributeType;
 using testing::in_transaction;
+using testing::reading;
 using testing::ScratchVolume;
 using testing::VolumeEditor;
+
+constexpr uint64_t kFreeRecord = 40;
+constexpr uint64_t kOtherNumber = 7;
+
+void say_other_number(MutableBytes record) {
+  struct_at<ondisk::FileRecordHeader>(record).record_number_low.set(kOtherNumber);
+}
+
+TEST(Mft, TakesFreeRecordsWhateverTheirNumber) {
+  ScratchVolume scratch({});
+  scratch.reopen_after(
+      [&] { VolumeEditor(scratch.device()).edit_record(kFreeRecord, say_other_number); });
+  const std::string before = last_corruption();
+  const auto page = reading(scratch.volume(), [&] { return scratch.volume().mft().record(40); });
+  EXPECT_TRUE(page.has_value());
+  EXPECT_EQ(last_corruption(), before);
+  uint64_t number = 0;
+  while (number < kFreeRecord) number = scratch.make_file().record();
+  EXPECT_EQ(number, kFreeRecord);
+  EXPECT_EQ(scratch.check(), "");
+}
+
+TEST(Mft, RefusesRecordsInUseWithAnotherNumber) {
+  const ondisk::test::QuietReports quiet;
+  ScratchVolume scratch({});
+  uint64_t number = 0;
+  while (number < kFreeRecord) number = scratch.make_file().record();
+  scratch.reopen_after(
+      [&] { VolumeEditor(scratch.device()).edit_record(number, say_other_number); });
+  const auto page =
+      reading(scratch.volume(), [&] { return scratch.volume().mft().record(number); });
+  ASSERT_FALSE(page.has_value());
+  EXPECT_EQ(page.error(), NtStatus::FileCorruptError);
+}
 
 TEST(Mft, CopiesOnlyTheRecordsThatItsMirrorHolds) {
   constexpr uint64_t kMirrorBytes = 4096;  // of a cluster of twice that
