@@ -10,6 +10,13 @@ bool ReaderBaton::take() {
   return true;
 }
 
+bool ReaderBaton::try_take() {
+  const MutexLock lock(mutex_);
+  if (taken_ || closed_) return false;
+  taken_ = true;
+  return true;
+}
+
 void ReaderBaton::pass() {
   const MutexLock lock(mutex_);
   taken_ = false;

@@ -1,5 +1,6 @@
 #include "fuse/session.h"
 
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,6 +32,10 @@ constexpr int kWakeSignal = SIGUSR1;
 constexpr std::chrono::milliseconds kWakeInterval{20};
 /// About what it costs to wake a thread in a virtual machine.
 constexpr std::chrono::microseconds kAwakeTime{40};
+
+/// How long, and how often in vain, a thread without the baton waits for a request.
+constexpr int kPatienceMs = 2;
+constexpr int kMostInVain = 16;
 
 /// An option of libfuse: its commas and backslashes need a backslash.
 std::string escaped(std::string_view value) {
@@ -172,6 +177,11 @@ Result<> Session::mount() {
     return NtStatus::Unsuccessful;
   }
   mounted_ = true;
+  // A thread that finds no request goes elsewhere.
+  const int queue = fuse_session_fd(session_);
+  if (fcntl(queue, F_SETFL, fcntl(queue, F_GETFL) | O_NONBLOCK) != 0) {
+    return NtStatus::Unsuccessful;
+  }
   context_.filesystem.seeks().start(session_);
   return {};
 }
@@ -213,16 +223,39 @@ bool Session::has_request() const {
   return poll(&queue, 1, 0) > 0;
 }
 
-/// Looks for the next request a little while before the thread sleeps for it: a program that makes
-/// one request after the other is served without a wake-up, which costs more than most requests.
-void Session::await_request() const {
-  using Clock = std::chrono::steady_clock;
-  const auto end = Clock::now() + kAwakeTime;
-  while (!has_request() && Clock::now() < end) std::this_thread::yield();
+/// Size of the next request, 0 if there is none, negative when the session is at its end.
+int Session::receive(fuse_buf& buffer) {
+  const int received = fuse_session_receive_buf(session_, &buffer);
+  const bool again = received == -static_cast<int>(std::errc::interrupted) ||
+                     received == -static_cast<int>(std::errc::resource_unavailable_try_again);
+  if (again) return 0;
+  return received > 0 ? received : -1;  // 0: unmounted; else the connection is of no use
 }
 
-/// Whether somebody else should read while this thread answers. For requests of medium length that
-/// depends on whether others came while the last ones were answered.
+/// Looks for the next request a little while before the thread sleeps for it: a program that makes
+/// one request after the other is served without a wake-up, which costs more than most requests.
+/// The result as of receive().
+int Session::await_request(fuse_buf& buffer) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + kAwakeTime;
+  do {
+    const int received = receive(buffer);
+    if (received != 0) return received;
+    std::this_thread::yield();
+  } while (may_stay_awake_ && !stopping_ && Clock::now() < end);
+  return 0;
+}
+
+/// Sleeps until there is a request, or a signal comes. False when neither came in `most_ms`
+/// milliseconds (-1: without limit).
+bool Session::sleep(int most_ms) const {
+  pollfd queue{fuse_session_fd(session_), POLLIN, 0};
+  return poll(&queue, 1, most_ms) != 0;
+}
+
+/// Whether somebody else should read while this thread answers. Short requests mostly wait for the
+/// same locks: they are answered side by side only where that leaves processors for those who make
+/// them. For medium ones it depends on whether others came while the last ones were answered.
 bool Session::wants_to_pass(Duration duration, uint32_t busy) {
   if (duration == Duration::Long) return true;
   if (busy < most_busy_ && has_request()) return true;
@@ -231,22 +264,39 @@ bool Session::wants_to_pass(Duration duration, uint32_t busy) {
   return true;
 }
 
-/// As the reader: reads and answers until the baton is passed or the session ends.
+/// As the holder of the baton: reads and answers until nobody makes requests for a thread that has
+/// passed it, or the session ends. Such a thread sleeps at the kernel's queue: whoever makes a
+/// request wakes it on a processor that is about to be free. One that another thread wakes may wait
+/// for that thread's processor.
 void Session::answer_requests(fuse_buf& buffer) {
+  bool has_baton = true;
+  int in_vain = 0;
   while (!stopping_ && fuse_session_exited(session_) == 0) {
-    if (may_stay_awake_) await_request();
-    const int received = fuse_session_receive_buf(session_, &buffer);
-    const bool again = received == -static_cast<int>(std::errc::interrupted) ||
-                       received == -static_cast<int>(std::errc::resource_unavailable_try_again);
-    if (again) continue;
-    if (received <= 0) break;  // 0: unmounted; else the connection is of no use
+    const int received = has_baton ? await_request(buffer) : receive(buffer);
+    if (received < 0) {
+      baton_.close();
+      return;
+    }
+    if (received == 0) {
+      if (has_baton) {
+        sleep(-1);
+      } else if (!(has_baton = baton_.try_take())) {
+        if (++in_vain > kMostInVain || !sleep(kPatienceMs)) return;
+      }
+      continue;
+    }
+    in_vain = 0;
     const uint32_t busy = ++busy_;
-    const bool pass = wants_to_pass(duration_of(buffer), busy);
-    if (pass) baton_.pass();
+    const Duration duration = duration_of(buffer);
+    if (has_baton && wants_to_pass(duration, busy)) {
+      baton_.pass();
+      has_baton = false;
+    }
     fuse_session_process_buf(session_, &buffer);
     --busy_;
-    if (pass) return;
-    if (has_request()) parallel_credit_ = kParallelCredit;
+    if (has_baton && duration == Duration::Medium && has_request()) {
+      parallel_credit_ = kParallelCredit;
+    }
   }
   baton_.close();
 }

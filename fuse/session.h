@@ -81,7 +81,9 @@ class Session {
   void work();
   void answer_requests(fuse_buf& buffer);
   bool wants_to_pass(Duration duration, uint32_t busy);
-  void await_request() const;
+  int receive(fuse_buf& buffer);
+  int await_request(fuse_buf& buffer);
+  bool sleep(int most_ms) const;
   bool has_request() const;
   void wait_until_initialized() EXCLUDES(mutex_);
 
@@ -98,7 +100,7 @@ class Session {
   std::atomic<uint32_t> parallel_credit_{0};  // only the reader changes it
   // With one processor, staying awake takes it from whoever makes the requests.
   const bool may_stay_awake_ = std::thread::hardware_concurrency() > 1;
-  const uint32_t most_busy_ = std::max(2u, std::thread::hardware_concurrency());
+  const uint32_t most_busy_ = std::thread::hardware_concurrency() / 2;  // with short requests
   Mutex mutex_{LockRank::Frontend};
   ConditionVariable changed_;
   bool initialized_ GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 #include "core/base/mutex.h"
 
 #include <array>
+#include <thread>
 
 #include "core/base/assert.h"
 
@@ -24,6 +25,34 @@ void note_release(LockRank rank) { --held[static_cast<size_t>(rank)]; }
 void note_acquire(LockRank) {}
 void note_release(LockRank) {}
 #endif
+
+/// How often a held lock is looked at before its holder is waited for: about what it takes to go to
+/// sleep and to be woken. From the second number on, other threads may run in between.
+constexpr int kLooks = 150;
+constexpr int kLooksAlone = 100;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Tries a while to take a lock without sleeping for it.
+template <typename Try>
+bool spin(Try&& try_lock) {
+  static const bool is_alone = std::thread::hardware_concurrency() < 2;
+  for (int i = 0; i < (is_alone ? 1 : kLooks); ++i) {
+    if (try_lock()) return true;
+    if (i < kLooksAlone) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -49,6 +78,7 @@ SharedMutex::~SharedMutex() { pthread_rwlock_destroy(&lock_); }
 
 void SharedMutex::lock() {
   note_acquire(rank_);
+  if (spin([this] { return pthread_rwlock_trywrlock(&lock_) == 0; })) return;
   ASSERT(pthread_rwlock_wrlock(&lock_) == 0);
 }
 
@@ -59,6 +89,7 @@ void SharedMutex::unlock() {
 
 void SharedMutex::lock_shared() {
   note_acquire(rank_);
+  if (spin([this] { return pthread_rwlock_tryrdlock(&lock_) == 0; })) return;
   ASSERT(pthread_rwlock_rdlock(&lock_) == 0);
 }
 

@@ -38,15 +38,17 @@ Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name
       return NtStatus::FileIsADirectory;
     }
     if (file.reference().record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-    if (TRY(count_names(*volume_, file.reference())) >= kMostNames) return NtStatus::TooManyLinks;
+    Attributes attributes(*volume_, file.reference());
+    if (TRY(summarize(attributes)).names >= kMostNames) return NtStatus::TooManyLinks;
     TRY(directory_record(*volume_, directory.reference()));
+    IndexTree tree(*volume_, directory.reference(), u"$I30");
     NamedEntry entry;
     entry.name = name;
     entry.duplicated = TRY(duplicated_of(*volume_, file.reference()));
     const ondisk::FileTime now = ondisk::FileTime::now();
     entry.duplicated.change_time.set(now.raw());
-    TRY(add_name(transaction, *volume_, file.reference(), directory.reference(), entry));
-    TRY(set_change_time(transaction, *volume_, file.reference(), now));
+    TRY(add_name(transaction, attributes, tree, entry));
+    TRY(set_change_time(transaction, attributes, now));
     transaction.commit();
     return {};
   });

@@ -65,11 +65,9 @@ Result<PageRef> directory_record(Volume& volume, FileReference directory) {
   return page;
 }
 
-Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference directory,
-                                             std::u16string_view name, IndexTree::NameMatch match) {
-  TRY(directory_record(volume, directory));
-  IndexTree tree(volume, directory, u"$I30");
-  const auto entry = TRY(tree.find_name(name, match));
+Result<std::optional<NamedEntry>> find_entry(IndexTree& directory, std::u16string_view name,
+                                             IndexTree::NameMatch match) {
+  const auto entry = TRY(directory.find_name(name, match));
   if (!entry) return std::optional<NamedEntry>();
   const auto view = ondisk::IndexEntryView::of_valid(*entry, 0);
   const auto key = FileNameView::of_valid(view.key());
@@ -77,106 +75,108 @@ Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference direc
       NamedEntry{view.reference(), key.name_type(), key.name(), key.duplicated()});
 }
 
-Result<> add_name(Transaction& transaction, Volume& volume, FileReference file,
-                  FileReference directory, const NamedEntry& entry) {
-  const ByteVector value =
-      ondisk::build_file_name(directory, entry.duplicated, entry.type, entry.name);
+Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference directory,
+                                             std::u16string_view name, IndexTree::NameMatch match) {
+  TRY(directory_record(volume, directory));
   IndexTree tree(volume, directory, u"$I30");
-  TRY(tree.insert(transaction, ondisk::build_entry(file, value, std::nullopt)));
-  Attributes attributes(volume, file);
-  return attributes.insert(transaction, ondisk::build_resident(AttributeType::FileName, u"", 0, 0,
-                                                               value, ondisk::Indexed::Yes));
+  return find_entry(tree, name, match);
+}
+
+Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
+                  const NamedEntry& entry) {
+  const ByteVector value =
+      ondisk::build_file_name(directory.owner(), entry.duplicated, entry.type, entry.name);
+  TRY(directory.insert(transaction, ondisk::build_entry(file.file(), value, std::nullopt)));
+  return file.insert(transaction, ondisk::build_resident(AttributeType::FileName, u"", 0, 0, value,
+                                                         ondisk::Indexed::Yes));
 }
 
 namespace {
 
-/// Removes one $FILE_NAME and its entry.
-Result<> remove_one(Transaction& transaction, Volume& volume, FileReference file,
-                    FileReference directory, std::u16string_view name, NameType type) {
-  Attributes attributes(volume, file);
-  for (const auto& found : TRY(attributes.all())) {
+struct FoundName {
+  Attributes::Found attribute;
+  ByteVector key;  ///< the attribute's value
+};
+
+/// The first $FILE_NAME of `file` that `matches`; nothing when there is none.
+template <typename Matches>
+Result<std::optional<FoundName>> find_file_name(Attributes& file, Matches&& matches) {
+  std::optional<FoundName> result;
+  TRY(file.for_each([&](const Attributes::Found& found) -> Result<> {
     const auto view = found.view();
-    if (view.type() != AttributeType::FileName || !view.is_resident()) continue;
-    const auto value = FileNameView::of_valid(view.value());
-    if (value.parent() != directory || value.name_type() != type || value.name() != name) continue;
-    const ByteVector key(view.value().begin(), view.value().end());
-    IndexTree tree(volume, directory, u"$I30");
-    TRY(tree.remove(transaction, key));
-    return attributes.remove(transaction, found);
-  }
-  return corrupt({"$FILE_NAME", file.raw(), 0}, "name in the parent's index", directory.raw(),
-                 "one that the file has, too");
+    if (result || view.type() != AttributeType::FileName || !view.is_resident()) return {};
+    const ByteView value = view.value();
+    if (!matches(FileNameView::of_valid(value))) return {};
+    result = FoundName{found, ByteVector(value.begin(), value.end())};
+    return {};
+  }));
+  return result;
 }
 
-/// The name of that type of `file` in `directory`, if it has one.
-Result<std::optional<std::u16string>> name_of_type(Volume& volume, FileReference file,
-                                                   FileReference directory, NameType type) {
-  Attributes attributes(volume, file);
-  for (const auto& found : TRY(attributes.all())) {
-    const auto view = found.view();
-    if (view.type() != AttributeType::FileName || !view.is_resident()) continue;
-    const auto value = FileNameView::of_valid(view.value());
-    if (value.parent() == directory && value.name_type() == type) {
-      return std::optional<std::u16string>(value.name());
-    }
-  }
-  return std::optional<std::u16string>();
+/// Removes one $FILE_NAME and its entry.
+Result<> remove_one(Transaction& transaction, Attributes& file, IndexTree& directory,
+                    const FoundName& name) {
+  TRY(directory.remove(transaction, name.key));
+  return file.remove(transaction, name.attribute);
 }
 
 }  // namespace
 
-Result<> remove_name(Transaction& transaction, Volume& volume, FileReference directory,
+Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                      const NamedEntry& entry) {
-  TRY(remove_one(transaction, volume, entry.reference, directory, entry.name, entry.type));
+  const FileReference parent = directory.owner();
+  const auto name = TRY(find_file_name(file, [&](const FileNameView& value) {
+    return value.parent() == parent && value.name_type() == entry.type &&
+           value.name_equals(entry.name);
+  }));
+  if (!name) {
+    return corrupt({"$FILE_NAME", file.file().raw(), 0}, "name in the parent's index", parent.raw(),
+                   "one that the file has, too");
+  }
+  TRY(remove_one(transaction, file, directory, *name));
   // A long name and its short one come and go together, whichever was named.
   std::optional<NameType> partner;
   if (entry.type == NameType::Win32) partner = NameType::Dos;
   if (entry.type == NameType::Dos) partner = NameType::Win32;
   if (!partner) return {};
-  const auto name = TRY(name_of_type(volume, entry.reference, directory, *partner));
-  if (!name) return {};
-  return remove_one(transaction, volume, entry.reference, directory, *name, *partner);
+  const auto other = TRY(find_file_name(file, [&](const FileNameView& value) {
+    return value.parent() == parent && value.name_type() == *partner;
+  }));
+  return other ? remove_one(transaction, file, directory, *other) : Result<>();
 }
 
-Result<> set_change_time(Transaction& transaction, Volume& volume, FileReference file,
-                         ondisk::FileTime time) {
-  Attributes attributes(volume, file);
-  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+Result<> set_change_time(Transaction& transaction, Attributes& file, ondisk::FileTime time) {
+  const auto found = TRY(file.find(AttributeType::StandardInformation));
   const auto value = le64::of(time.raw());
-  return attributes.update_value(
-      transaction, found, offsetof(ondisk::StandardInformation, change_time), bytes_of(value));
+  return file.update_value(transaction, found, offsetof(ondisk::StandardInformation, change_time),
+                           bytes_of(value));
 }
 
-Result<uint32_t> count_names(Volume& volume, FileReference file) {
-  Attributes attributes(volume, file);
-  uint32_t count = 0;
-  for (const auto& found : TRY(attributes.all())) {
+Result<FileSummary> summarize(Attributes& file) {
+  FileSummary summary;
+  const PageRef page = TRY(file.base());
+  summary.is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+  TRY(file.for_each([&](const Attributes::Found& found) -> Result<> {
     const auto view = found.view();
-    if (view.type() != AttributeType::FileName || !view.is_resident()) continue;
-    if (FileNameView::of_valid(view.value()).name_type() != NameType::Dos) ++count;
-  }
-  return count;
+    if (!view.is_resident()) {
+      summary.runs += view.mapping_pairs().size() / 2;  // a run takes at least two bytes
+    } else if (view.type() == AttributeType::FileName) {
+      if (FileNameView::of_valid(view.value()).name_type() != NameType::Dos) ++summary.names;
+    }
+    return {};
+  }));
+  return summary;
 }
 
-Result<uint64_t> runs_of_file(Volume& volume, FileReference file) {
-  Attributes attributes(volume, file);
-  uint64_t bytes = 0;
-  for (const auto& found : TRY(attributes.all())) {
-    const auto view = found.view();
-    if (!view.is_resident()) bytes += view.mapping_pairs().size();
-  }
-  return bytes / 2;  // a run takes at least two bytes
-}
-
-Result<> free_file(Transaction& transaction, Volume& volume, FileReference file) {
-  Attributes attributes(volume, file);
+Result<> free_file(Transaction& transaction, Volume& volume, Attributes& file) {
+  const FileReference reference = file.file();
   TRY(forget_references(transaction, volume, file));
   const uint64_t total = volume.geometry().total_clusters;
-  for (const auto& found : TRY(attributes.all())) {
+  const auto freed = file.for_each([&](const Attributes::Found& found) -> Result<> {
     const auto view = found.view();
     // free_records takes the list's own clusters.
-    if (view.is_resident() || view.type() == AttributeType::AttributeList) continue;
-    const Origin origin{"runlist", file.raw(), view.offset()};
+    if (view.is_resident() || view.type() == AttributeType::AttributeList) return {};
+    const Origin origin{"runlist", reference.raw(), view.offset()};
     const auto runs = TRY(ondisk::decode_mapping_pairs(view.mapping_pairs(), view.lowest_vcn(),
                                                        view.next_vcn(), total, origin));
     for (const Run& run : runs) {
@@ -185,11 +185,15 @@ Result<> free_file(Transaction& transaction, Volume& volume, FileReference file)
     }
     const std::u16string name = view.name();
     const AttributeType type = view.type();
-    if (metadata_stream_id(file.record(), type, name) == 0 || type == AttributeType::Data) continue;
-    auto stream = volume.metadata_stream(file, type, name);
+    if (metadata_stream_id(reference.record(), type, name) == 0 || type == AttributeType::Data) {
+      return {};
+    }
+    auto stream = volume.metadata_stream(reference, type, name);
     if (stream) volume.drop_metadata_stream(transaction, *stream);
-  }
-  return attributes.free_records(transaction);
+    return {};
+  });
+  if (!freed) return freed;
+  return file.free_records(transaction);
 }
 
 }  // namespace ntfs

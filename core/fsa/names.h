@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/ondisk/attribute_values.h"
+#include "core/store/attributes.h"
 #include "core/store/index_tree.h"
 #include "core/store/transaction.h"
 #include "core/store/volume.h"
@@ -30,29 +31,35 @@ struct NamedEntry {
 enum class NameRules { Posix, Windows };
 Result<> check_name(std::u16string_view name, NameRules rules);
 
-/// The entry called `name` in `directory`; nothing when there is none.
+/// The entry called `name` in a directory's index; nothing when there is none.
+Result<std::optional<NamedEntry>> find_entry(IndexTree& directory, std::u16string_view name,
+                                             IndexTree::NameMatch match);
+/// The same where nothing else is asked of the directory. As directory_record.
 Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference directory,
                                              std::u16string_view name, IndexTree::NameMatch match);
 /// NotADirectory, ObjectNameNotFound (it is gone).
 Result<PageRef> directory_record(Volume& volume, FileReference directory);
 
 /// Gives `file` a further name. ObjectNameCollision.
-Result<> add_name(Transaction& transaction, Volume& volume, FileReference file,
-                  FileReference directory, const NamedEntry& entry);
+Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
+                  const NamedEntry& entry);
 /// Takes the name away, with the DOS name that belongs to it.
-Result<> remove_name(Transaction& transaction, Volume& volume, FileReference directory,
+Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                      const NamedEntry& entry);
 /// Sets the change time in $STANDARD_INFORMATION; the names repeat it when they are written next.
-Result<> set_change_time(Transaction& transaction, Volume& volume, FileReference file,
-                         ondisk::FileTime time);
-/// Names of `file` without DOS ones.
-Result<uint32_t> count_names(Volume& volume, FileReference file);
+Result<> set_change_time(Transaction& transaction, Attributes& file, ondisk::FileTime time);
+
+/// What a removal asks of a file, in one look.
+struct FileSummary {
+  uint32_t names = 0;  ///< without DOS ones
+  uint64_t runs = 0;   ///< of all its attributes, at most
+  bool is_directory = false;
+};
+Result<FileSummary> summarize(Attributes& file);
 
 /// Frees everything that the file without names still has: clusters, records, entries in the
-/// indexes of object ids and reparse points. Its runs are few (see runs_of_file).
-Result<> free_file(Transaction& transaction, Volume& volume, FileReference file);
-/// Allocated runs of all its attributes.
-Result<uint64_t> runs_of_file(Volume& volume, FileReference file);
+/// indexes of object ids and reparse points. Its runs are few (see FileSummary).
+Result<> free_file(Transaction& transaction, Volume& volume, Attributes& file);
 
 /// Runs `change` (a Result-returning function); after DiskFull, once more if write-back or
 /// a checkpoint gave space. No lock may be held.

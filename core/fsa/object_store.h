@@ -173,7 +173,7 @@ class ObjectStore {
 
   /// A name to be: the directory and the name in it.
   struct Place {
-    FileReference directory;
+    IndexTree& directory;
     std::u16string_view name;
   };
   /// What became of a file that lost a name, for after the commit.
@@ -188,15 +188,15 @@ class ObjectStore {
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;
   void note_data_change(File& file) const;
-  Result<> check_target(FileReference file, RemoveKind kind);
+  Result<> check_target(Attributes& file, RemoveKind kind);
   void note_entry_change(File& directory);
 
   Result<FilePtr> create_in_directory(File& directory, std::u16string_view name,
                                       const CreateParameters& parameters);
   Result<FileReference> deleted_directory();
   Result<FileReference> find_or_make_deleted_directory();
-  Result<> remove_entry(Transaction& transaction, FileReference directory, const NamedEntry& entry,
-                        FileReference deleted, RemovedFile& removed);
+  Result<> remove_entry(Transaction& transaction, IndexTree& directory, Attributes& file,
+                        const NamedEntry& entry, FileReference deleted, RemovedFile& removed);
   void finish_removal(const RemovedFile& removed);
   void free_unlinked(const FilePtr& file);
   Result<> free_unlinked_now(File& file);
@@ -207,8 +207,8 @@ class ObjectStore {
   Result<> replace_name(Transaction& transaction, const Place& from, const NamedEntry& source,
                         const Place& to, const std::optional<NamedEntry>& target,
                         FileReference deleted, RemovedFile& removed);
-  Result<> rename_now(const Place& from, const Place& to, RenameMode mode, FileReference deleted,
-                      RemovedFile& removed);
+  Result<> rename_now(Transaction& transaction, const Place& from, const Place& to, RenameMode mode,
+                      FileReference deleted, RemovedFile& removed);
 
   const ObjectStoreOptions options_;
   std::unique_ptr<Volume> volume_;

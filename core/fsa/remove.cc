@@ -28,10 +28,9 @@ std::u16string name_for(FileReference file) {
   return name;
 }
 
-Result<File::Remains> remains_of(Volume& volume, const NamedEntry& entry) {
-  const PageRef page = TRY(volume.mft().base_record(entry.reference));
+File::Remains remains_of(const FileSummary& summary, const NamedEntry& entry) {
   File::Remains remains;
-  remains.is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+  remains.is_directory = summary.is_directory;
   const auto& duplicated = entry.duplicated;
   if ((duplicated.file_attributes.get() & FileAttributes::ReparsePoint) != 0) {
     remains.reparse_tag = duplicated.ea_length_or_reparse_tag.get();
@@ -71,27 +70,26 @@ Result<FileReference> ObjectStore::find_or_make_deleted_directory() {
 
 /// Removes the name; frees the file, or lets it wait, when that was the last. Part of a
 /// transaction.
-Result<> ObjectStore::remove_entry(Transaction& transaction, FileReference directory,
+Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& directory, Attributes& file,
                                    const NamedEntry& entry, FileReference deleted,
                                    RemovedFile& removed) {
-  const FileReference reference = entry.reference;
-  removed.file = volume_->file(reference);
-  TRY(remove_name(transaction, *volume_, directory, entry));
-  if (TRY(count_names(*volume_, reference)) != 0) return {};
+  removed.file = volume_->file(entry.reference);
+  TRY(remove_name(transaction, file, directory, entry));
+  const FileSummary summary = TRY(summarize(file));
+  if (summary.names != 0) return {};
   removed.was_last_name = true;
-  const bool many = TRY(runs_of_file(*volume_, reference))
-  > kMostRunsAtOnce;
-  removed.remains = TRY(remains_of(*volume_, entry));
+  removed.remains = remains_of(summary, entry);
   // Data that is on its way to the device must not arrive after its clusters have new owners.
   const bool is_busy = removed.file->data().is_dirty();
-  if (removed.file->holders().load() == 0 && !many && !is_busy) {
+  if (removed.file->holders().load() == 0 && summary.runs <= kMostRunsAtOnce && !is_busy) {
     removed.is_freed = true;
-    return free_file(transaction, *volume_, reference);
+    return free_file(transaction, *volume_, file);
   }
   NamedEntry waiting = entry;
   waiting.type = ondisk::NameType::Posix;
-  waiting.name = name_for(reference);
-  return add_name(transaction, *volume_, reference, deleted, waiting);
+  waiting.name = name_for(entry.reference);
+  IndexTree tree(*volume_, deleted, u"$I30");
+  return add_name(transaction, file, tree, waiting);
 }
 
 /// After the commit of remove_entry. No lock is held.
@@ -126,12 +124,14 @@ Result<> ObjectStore::free_unlinked_now(File& file) {
   const FileReference deleted = TRY(deleted_directory());
   Transaction transaction(volume_->journal());
   TRY(transaction.begin());
+  IndexTree directory(*volume_, deleted, u"$I30");
   const auto entry =
-      TRY(find_entry(*volume_, deleted, name_for(file.reference()), IndexTree::NameMatch::Exact));
+      TRY(find_entry(directory, name_for(file.reference()), IndexTree::NameMatch::Exact));
   if (!entry) return NtStatus::ObjectNameNotFound;
-  const File::Remains remains = TRY(remains_of(*volume_, *entry));
-  TRY(remove_name(transaction, *volume_, deleted, *entry));
-  TRY(free_file(transaction, *volume_, file.reference()));
+  Attributes attributes(*volume_, file.reference());
+  const File::Remains remains = remains_of(TRY(summarize(attributes)), *entry);
+  TRY(remove_name(transaction, attributes, directory, *entry));
+  TRY(free_file(transaction, *volume_, attributes));
   transaction.commit();
   file.mark_freed(remains);
   return {};
@@ -160,27 +160,25 @@ Result<> ObjectStore::free_orphans() {
 
 namespace {
 
-Result<> check_removable(Volume& volume, FileReference file, ObjectStore::RemoveKind kind) {
-  if (file.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-  const PageRef page = TRY(volume.mft().base_record(file));
+Result<> check_removable(Volume& volume, Attributes& file, ObjectStore::RemoveKind kind) {
+  if (file.file().record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
+  const PageRef page = TRY(file.base());
   const bool is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
   const bool wants_directory = kind == ObjectStore::RemoveKind::Directory;
   if (is_directory && !wants_directory) {
     // A link to a directory (junction, Windows symlink) is a link to Linux.
-    Attributes attributes(volume, file);
-    return attributes.find(ondisk::AttributeType::ReparsePoint) ? Result<>()
-                                                                : NtStatus::FileIsADirectory;
+    return file.find(ondisk::AttributeType::ReparsePoint) ? Result<>() : NtStatus::FileIsADirectory;
   }
   if (!is_directory && wants_directory) return NtStatus::NotADirectory;
   if (!is_directory) return {};
-  IndexTree tree(volume, file, u"$I30");
+  IndexTree tree(volume, file.file(), u"$I30");
   if (!TRY(tree.is_empty())) return NtStatus::DirectoryNotEmpty;
   return {};
 }
 
 }  // namespace
 
-Result<> ObjectStore::check_target(FileReference file, RemoveKind kind) {
+Result<> ObjectStore::check_target(Attributes& file, RemoveKind kind) {
   return check_removable(*volume_, file, kind);
 }
 
@@ -192,11 +190,14 @@ Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view n
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());
     TRY(check_parent(directory));
-    const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
+    TRY(directory_record(*volume_, directory.reference()));
+    IndexTree tree(*volume_, directory.reference(), u"$I30");
+    const auto entry = TRY(find_entry(tree, name, name_match()));
     if (!entry) return NtStatus::ObjectNameNotFound;
-    TRY(check_removable(*volume_, entry->reference, kind));
+    Attributes file(*volume_, entry->reference);
+    TRY(check_removable(*volume_, file, kind));
     removed = {};
-    TRY(remove_entry(transaction, directory.reference(), *entry, deleted, removed));
+    TRY(remove_entry(transaction, tree, file, *entry, deleted, removed));
     transaction.commit();
     return entry->reference;
   });

@@ -56,17 +56,17 @@ Result<> ObjectStore::exchange_names(Transaction& transaction, const Place& from
                                      const NamedEntry& source, const Place& to,
                                      const NamedEntry& target) {
   if (TRY(is_directory(*volume_, target.reference))) {
-    TRY(check_no_loop(*volume_, target.reference, from.directory));
+    TRY(check_no_loop(*volume_, target.reference, from.directory.owner()));
   }
-  TRY(remove_name(transaction, *volume_, from.directory, source));
-  TRY(remove_name(transaction, *volume_, to.directory, target));
+  Attributes source_file(*volume_, source.reference);
+  Attributes target_file(*volume_, target.reference);
+  TRY(remove_name(transaction, source_file, from.directory, source));
+  TRY(remove_name(transaction, target_file, to.directory, target));
   const ondisk::FileTime now = ondisk::FileTime::now();
-  TRY(add_name(transaction, *volume_, source.reference, to.directory,
-               renamed(source, to.name, now)));
-  TRY(add_name(transaction, *volume_, target.reference, from.directory,
-               renamed(target, from.name, now)));
-  TRY(set_change_time(transaction, *volume_, source.reference, now));
-  return set_change_time(transaction, *volume_, target.reference, now);
+  TRY(add_name(transaction, source_file, to.directory, renamed(source, to.name, now)));
+  TRY(add_name(transaction, target_file, from.directory, renamed(target, from.name, now)));
+  TRY(set_change_time(transaction, source_file, now));
+  return set_change_time(transaction, target_file, now);
 }
 
 Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
@@ -75,56 +75,65 @@ Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
                                    RemovedFile& removed) {
   if (target && target->reference != source.reference) {
     const bool directory = TRY(is_directory(*volume_, source.reference));
-    TRY(check_target(target->reference, directory ? RemoveKind::Directory : RemoveKind::File));
-    TRY(remove_entry(transaction, to.directory, *target, deleted, removed));
+    Attributes target_file(*volume_, target->reference);
+    TRY(check_target(target_file, directory ? RemoveKind::Directory : RemoveKind::File));
+    TRY(remove_entry(transaction, to.directory, target_file, *target, deleted, removed));
   }
-  TRY(remove_name(transaction, *volume_, from.directory, source));
+  Attributes file(*volume_, source.reference);
+  TRY(remove_name(transaction, file, from.directory, source));
   const ondisk::FileTime now = ondisk::FileTime::now();
-  TRY(add_name(transaction, *volume_, source.reference, to.directory,
-               renamed(source, to.name, now)));
-  return set_change_time(transaction, *volume_, source.reference, now);
+  TRY(add_name(transaction, file, to.directory, renamed(source, to.name, now)));
+  return set_change_time(transaction, file, now);
 }
 
-Result<> ObjectStore::rename_now(const Place& from, const Place& to, RenameMode mode,
-                                 FileReference deleted, RemovedFile& removed) {
-  Transaction transaction(volume_->journal());
-  TRY(transaction.begin());
-  const auto source = TRY(find_entry(*volume_, from.directory, from.name, name_match()));
+Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, const Place& to,
+                                 RenameMode mode, FileReference deleted, RemovedFile& removed) {
+  const FileReference from_directory = from.directory.owner();
+  const FileReference to_directory = to.directory.owner();
+  TRY(directory_record(*volume_, from_directory));
+  TRY(directory_record(*volume_, to_directory));
+  const auto source = TRY(find_entry(from.directory, from.name, name_match()));
   if (!source) return NtStatus::ObjectNameNotFound;
   if (source->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-  const auto target = TRY(find_entry(*volume_, to.directory, to.name, name_match()));
+  const auto target = TRY(find_entry(to.directory, to.name, name_match()));
   if (target && mode == RenameMode::NoReplace) return NtStatus::ObjectNameCollision;
   if (!target && mode == RenameMode::Exchange) return NtStatus::ObjectNameNotFound;
   if (target && target->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
   if (target && target->reference == source->reference) {
     // Two names of one file: POSIX says nothing happens. The same name in other letters does.
-    const bool same_entry = from.directory == to.directory && target->name == source->name;
+    const bool same_entry = from_directory == to_directory && target->name == source->name;
     if (!same_entry || source->name == to.name) return {};
   }
   if (TRY(is_directory(*volume_, source->reference))) {
-    TRY(check_no_loop(*volume_, source->reference, to.directory));
+    TRY(check_no_loop(*volume_, source->reference, to_directory));
   }
   if (mode == RenameMode::Exchange) {
-    TRY(exchange_names(transaction, from, *source, to, *target));
-  } else {
-    TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
+    return exchange_names(transaction, from, *source, to, *target);
   }
-  transaction.commit();
-  return {};
+  return replace_name(transaction, from, *source, to, target, deleted, removed);
 }
 
 Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,
                              std::u16string_view to, RenameMode mode) {
   TRY(check_name(to, options_.windows_names ? NameRules::Windows : NameRules::Posix));
   const FileReference deleted = TRY(deleted_directory());
-  const Place from_place{from_directory.reference(), from};
-  const Place to_place{to_directory.reference(), to};
   RemovedFile removed;
   const auto done = with_reclaim(*volume_, [&]() -> Result<> {
     TRY(check_parent(from_directory));
     TRY(check_parent(to_directory));
     removed = {};
-    return rename_now(from_place, to_place, mode, deleted, removed);
+    Transaction transaction(volume_->journal());
+    TRY(transaction.begin());
+    // One object for one index: it remembers what it has found.
+    IndexTree from_tree(*volume_, from_directory.reference(), u"$I30");
+    std::optional<IndexTree> other_tree;
+    if (&from_directory != &to_directory) {
+      other_tree.emplace(*volume_, to_directory.reference(), u"$I30");
+    }
+    IndexTree& to_tree = other_tree ? *other_tree : from_tree;
+    TRY(rename_now(transaction, {from_tree, from}, {to_tree, to}, mode, deleted, removed));
+    transaction.commit();
+    return {};
   });
   if (!done) return done;
   finish_removal(removed);

@@ -165,15 +165,17 @@ Result<> remove_from_index(Transaction& transaction, Volume& volume, std::u16str
 
 }  // namespace
 
-Result<> forget_references(Transaction& transaction, Volume& volume, FileReference file) {
-  Attributes attributes(volume, file);
-  const auto reparse = read_small_value(volume, file, AttributeType::ReparsePoint);
-  if (reparse && reparse->size() >= sizeof(ondisk::ReparseHeader)) {
-    const uint32_t tag = struct_at<ondisk::ReparseHeader>(ByteView(*reparse)).tag.get();
-    const auto key = ondisk::reparse_index_key(tag, file);
-    TRY(remove_from_index(transaction, volume, u"$Reparse", u"$R", bytes_of(key)));
+Result<> forget_references(Transaction& transaction, Volume& volume, Attributes& file) {
+  const FileReference reference = file.file();
+  if (file.find(AttributeType::ReparsePoint)) {
+    const auto reparse = read_small_value(volume, reference, AttributeType::ReparsePoint);
+    if (reparse && reparse->size() >= sizeof(ondisk::ReparseHeader)) {
+      const uint32_t tag = struct_at<ondisk::ReparseHeader>(ByteView(*reparse)).tag.get();
+      const auto key = ondisk::reparse_index_key(tag, reference);
+      TRY(remove_from_index(transaction, volume, u"$Reparse", u"$R", bytes_of(key)));
+    }
   }
-  const auto object_id = attributes.find(AttributeType::ObjectId);
+  const auto object_id = file.find(AttributeType::ObjectId);
   if (object_id && object_id->view().is_resident() && object_id->view().value().size() >= 16) {
     const ByteView value = object_id->view().value();
     const ByteVector key(value.begin(), value.begin() + 16);

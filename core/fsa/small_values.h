@@ -32,7 +32,7 @@ Result<FileReference> find_in_extend(Volume& volume, std::u16string_view name);
 Result<> list_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
                             FileReference file);
 /// Takes a file that is freed out of the indexes of reparse points and object ids.
-Result<> forget_references(Transaction& transaction, Volume& volume, FileReference file);
+Result<> forget_references(Transaction& transaction, Volume& volume, Attributes& file);
 
 /// What a symbolic link's value leads to, for Linux. IoReparseTagInvalid: not a link.
 Result<std::string> link_target(ByteView reparse_value, FileReference file);

@@ -120,6 +120,10 @@ FileNameView FileNameView::of_valid(ByteView value) {
 
 ByteView FileNameView::name_bytes() const { return value_.subspan(sizeof(FileNameHeader)); }
 
+bool FileNameView::name_equals(std::u16string_view name) const {
+  return utf16_equals(name_bytes(), name);
+}
+
 std::u16string FileNameView::name() const { return utf16_from(name_bytes()); }
 
 ByteVector build_file_name(FileReference parent, const DuplicatedInformation& duplicated,

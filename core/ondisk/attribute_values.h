@@ -126,6 +126,7 @@ class FileNameView {
   NameType name_type() const { return static_cast<NameType>(header().name_type); }
   ByteView name_bytes() const;  ///< UTF-16LE
   std::u16string name() const;
+  bool name_equals(std::u16string_view name) const;
   /// The value without what may stand behind the name.
   ByteView bytes() const { return value_; }
 

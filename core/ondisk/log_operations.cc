@@ -134,14 +134,17 @@ void encode_append(const ClientRecord& record, ByteVector& out) {
   header.cluster_block_offset.set(record.target.cluster_block_offset);
   header.target_block_size.set(record.target.target_block_size);
   header.target_vcn.set(record.target.target_vcn.raw());
-  out.reserve(start + encoded_size(record));
-  append_bytes(out, bytes_of(header));
-  for (const Lcn lcn : record.lcns) append_bytes(out, bytes_of(le64::of(lcn.raw())));
-  out.resize(start + redo_offset);
-  append_bytes(out, record.redo_data);
-  out.resize(start + align_up(out.size() - start, 8));
-  if (!is_shared(record)) append_bytes(out, record.undo_data);
-  out.resize(start + align_up(out.size() - start, 8));
+  out.resize(start + encoded_size(record));  // with zeros between the parts
+  std::byte* const at = out.data() + start;
+  std::memcpy(at, &header, sizeof(header));
+  for (size_t i = 0; i < record.lcns.size(); ++i) {
+    const le64 lcn = le64::of(record.lcns[i].raw());
+    std::memcpy(at + sizeof(header) + i * sizeof(lcn), &lcn, sizeof(lcn));
+  }
+  std::copy(record.redo_data.begin(), record.redo_data.end(), at + redo_offset);
+  if (!is_shared(record)) {
+    std::copy(record.undo_data.begin(), record.undo_data.end(), at + undo_offset);
+  }
 }
 
 ByteVector encode(const ClientRecord& record) {

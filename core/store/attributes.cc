@@ -67,7 +67,10 @@ Result<> overwrite_value(Transaction& transaction, const Attributes::Found& foun
 
 }  // namespace
 
-Result<PageRef> Attributes::base() { return volume_.mft().base_record(file_); }
+Result<PageRef> Attributes::base() {
+  if (base_ == nullptr) base_ = TRY(volume_.mft().base_record(file_));
+  return base_;
+}
 
 Result<Attributes::Lookup> Attributes::look_up(AttributeType type, std::u16string_view name) {
   Lookup result;
@@ -121,6 +124,23 @@ Result<std::vector<Attributes::Found>> Attributes::all() {
     result.push_back(TRY(resolve_entry(volume_, file_, page, entry)));
   }
   if (!list_is_in) result.push_back({page, list->offset()});
+  return result;
+}
+
+Result<std::vector<Attributes::Found>> Attributes::all_of(AttributeType type) {
+  const PageRef page = TRY(base());
+  const auto record = FileRecordView::of_valid(page->bytes());
+  const auto list = record.find(AttributeType::AttributeList);
+  std::vector<Found> result;
+  if (!list) {
+    for (const AttributeView attribute : record) {
+      if (attribute.type() == type) result.push_back({page, attribute.offset()});
+    }
+    return result;
+  }
+  for (const AttributeListEntry& entry : TRY(load_attribute_list(volume_, file_, *list))) {
+    if (entry.type == type) result.push_back(TRY(resolve_entry(volume_, file_, page, entry)));
+  }
   return result;
 }
 
@@ -291,8 +311,8 @@ Result<> Attributes::make_nonresident(Transaction& transaction, AttributeType ty
     init.compression_unit = sparse_compression_unit(volume_.geometry().cluster_size);
   }
   // A quarter of a record at first; a longer runlist grows from there into further records.
-  const auto pairs =
-      ondisk::encode_mapping_pairs(runs.runs(), volume_.geometry().file_record_size / 4);
+  const size_t most_bytes = volume_.geometry().file_record_size / 4;
+  const auto pairs = ondisk::encode_mapping_pairs(runs.first_runs(most_bytes), most_bytes);
   init.next = pairs.next;
   TRY(replace_all(transaction, type, name, ondisk::build_nonresident(init, name, pairs.bytes)));
   if (has_holes && type == AttributeType::Data) TRY(flag_sparse_file(transaction));
@@ -375,6 +395,7 @@ Result<> Attributes::free_records(Transaction& transaction) {
       TRY(volume_.clusters().free_clusters(transaction, run));
     }
   }
+  base_ = nullptr;
   return volume_.mft().free(transaction, lookup.base);
 }
 

@@ -4,6 +4,7 @@
 // $ATTRIBUTE_LIST names. Finding, inserting, resizing, removing; runlists of any length.
 //
 // All calls: the caller holds Journal::metadata_lock (exclusively where a Transaction is passed).
+// An object lives no longer than the caller holds the lock: it remembers the base record.
 // A Found is good until the next change of the file's attributes. When a change fails, part of it
 // may be done: the caller gives up the transaction.
 //
@@ -43,6 +44,20 @@ class Attributes {
   Result<Found> find(ondisk::AttributeType type, std::u16string_view name = {}, Vcn vcn = Vcn(0));
   /// Every attribute record of the file, in the order of the list (or of the record). Bounded.
   Result<std::vector<Found>> all();
+  /// Those of one type, whatever their names.
+  Result<std::vector<Found>> all_of(ondisk::AttributeType type);
+  /// Calls `visit` (Found -> Result<>) with each of them, which may change nothing.
+  template <typename Visit>
+  Result<> for_each(Visit&& visit) {
+    const PageRef page = TRY(base());
+    const auto record = ondisk::FileRecordView::of_valid(page->bytes());
+    if (record.find(ondisk::AttributeType::AttributeList)) {
+      for (const Found& found : TRY(all())) TRY(visit(found));
+      return {};
+    }
+    for (const auto attribute : record) TRY(visit(Found{page, attribute.offset()}));
+    return {};
+  }
 
   /// Inserts a complete attribute record (from build_resident/build_nonresident); gives it an
   /// instance number; moves others to extension records as needed. FileSystemLimitation when the
@@ -117,6 +132,7 @@ class Attributes {
 
   Volume& volume_;
   const FileReference file_;
+  PageRef base_;  // once it was found
 };
 
 /// Sets the sizes of the nonresident attribute record in `found`, if they differ.

@@ -67,14 +67,18 @@ Result<uint64_t> IndexBlocks::number_of(Vcn vcn) const {
 
 Result<PageRef> IndexBlocks::get(Vcn vcn) {
   const uint64_t number = TRY(number_of(vcn));
-  auto blocks = stream(AttributeType::IndexAllocation);
-  if (!blocks && !is_missing(blocks.error())) return blocks.error();
+  if (blocks_ == nullptr || streams_version_ != volume_.streams_version()) {
+    streams_version_ = volume_.streams_version();
+    auto blocks = stream(AttributeType::IndexAllocation);
+    if (!blocks && !is_missing(blocks.error())) return blocks.error();
+    blocks_ = blocks ? std::move(*blocks) : nullptr;
+  }
   const uint64_t in_use =
-      blocks ? (*blocks)->runs.end().raw() * volume_.geometry().cluster_size / block_bytes() : 0;
+      blocks_ ? blocks_->runs.end().raw() * volume_.geometry().cluster_size / block_bytes() : 0;
   if (number >= in_use) {
     return corrupt({"index", owner_.raw(), 0}, "vcn of a subnode", vcn.raw(), "a block");
   }
-  return volume_.pages().get(*blocks, number);
+  return volume_.pages().get(blocks_, number);
 }
 
 // Taking and giving back.

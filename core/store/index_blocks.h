@@ -73,6 +73,8 @@ class IndexBlocks {
   const FileReference owner_;
   const std::u16string name_;
   Attributes attributes_;
+  MetadataStreamRef blocks_;      // $INDEX_ALLOCATION, once it was asked for,
+  uint64_t streams_version_ = 0;  // as the volume knew it then
 };
 
 }  // namespace ntfs

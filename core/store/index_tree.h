@@ -30,6 +30,8 @@ class IndexTree {
   /// `volume` must outlive the object. `name`: "$I30" for a directory.
   IndexTree(Volume& volume, FileReference owner, std::u16string name);
 
+  FileReference owner() const { return owner_; }
+
   /// A copy of the entry with exactly this key; nothing when there is none.
   Result<std::optional<ByteVector>> find(ByteView key);
   /// Directories only: the entry whose name equals `name`, exactly (NameMatch::Exact) or without

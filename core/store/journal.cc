@@ -7,6 +7,7 @@
 #include "core/base/multi_sector.h"
 #include "core/base/trace.h"
 #include "core/ondisk/file_record.h"
+#include "core/store/transaction.h"
 
 namespace ntfs {
 
@@ -28,11 +29,17 @@ constexpr size_t kPagesInStep = 32;
 }  // namespace
 
 Journal::Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry)
-    : device_(device), pages_(pages), geometry_(geometry), slots_(kMaxSlots) {
+    : device_(device),
+      pages_(pages),
+      geometry_(geometry),
+      slots_(kMaxSlots),
+      transaction_memory_(std::make_unique<TransactionMemory>()) {
   // Slot 0 is $MFT's, for good.
   slots_[kMftSlot] = {FileReference(ondisk::kMftRecord, 1).raw(),
                       metadata_stream_id(ondisk::kMftRecord, ondisk::AttributeType::Data, u""), 0};
 }
+
+Journal::~Journal() = default;
 
 void Journal::fail(NtStatus status, std::string_view what) {
   if (failed_.exchange(true)) return;

@@ -29,6 +29,8 @@
 
 namespace ntfs {
 
+struct TransactionMemory;
+
 class Journal {
  public:
   struct Mirror {  ///< $MFTMirr: copies of the first file records
@@ -38,6 +40,7 @@ class Journal {
 
   /// All references must outlive the journal.
   Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry);
+  ~Journal();
   /// From here on the volume can be changed. Before any other thread knows the journal.
   void start(std::unique_ptr<lfs::LogFile> log, Mirror mirror) {
     mirror_ = mirror;
@@ -131,6 +134,7 @@ class Journal {
   std::vector<Slot> slots_;
   uint64_t interval_ = 1;
   uint64_t slots_in_use_ = 0;
+  std::unique_ptr<TransactionMemory> transaction_memory_;
   std::vector<PageRef> dirty_;  // each dirty page once; some may have been forgotten since
 };
 

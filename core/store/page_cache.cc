@@ -258,7 +258,7 @@ void PageCache::take_back(const PageRef& page) {
     return;
   }
   replaced->dirty_ = page->replaced_was_dirty_;
-  it->second = replaced;
+  it.value() = replaced;
 }
 
 void PageCache::forget(const MetadataStream& stream, uint64_t index) {

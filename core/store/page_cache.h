@@ -12,8 +12,9 @@
 #include <atomic>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
+
+#include <tsl/robin_map.h>
 
 #include "core/base/mutex.h"
 #include "core/io/block_device.h"
@@ -132,7 +133,8 @@ class PageCache {
   };
   struct KeyHash {
     size_t operator()(const Key& key) const {
-      return (key.stream * 0x9E3779B97F4A7C15u) ^ (key.index * 0xC2B2AE3D27D4EB4Fu);
+      const uint64_t mixed = (key.stream * 0x9E3779B97F4A7C15u) ^ (key.index * 0xC2B2AE3D27D4EB4Fu);
+      return mixed ^ (mixed >> 32);  // the table looks at the low bits
     }
   };
 
@@ -147,7 +149,7 @@ class PageCache {
   const ondisk::VolumeGeometry geometry_;
   const uint64_t budget_bytes_;
   mutable Mutex mutex_{LockRank::Page};
-  std::unordered_map<Key, PageRef, KeyHash> pages_ GUARDED_BY(mutex_);
+  tsl::robin_map<Key, PageRef, KeyHash> pages_ GUARDED_BY(mutex_);
   uint64_t size_bytes_ GUARDED_BY(mutex_) = 0;
 };
 

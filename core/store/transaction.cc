@@ -18,8 +18,20 @@ constexpr uint32_t kTransactionId = ondisk::transaction_id_at(0);
 /// undo).
 constexpr uint64_t kMostLogBytes = 2 << 20;
 constexpr int kBeginAttempts = 8;
+/// Of memory for the way back, from one transaction to the next.
+constexpr size_t kMostKeptBytes = 1 << 20;
 
 }  // namespace
+
+void TransactionMemory::clear() {
+  undo.clear();
+  undo_bytes.clear();
+  created.clear();
+  dropped.clear();
+  freed_blocks.clear();
+  participants.clear();
+  if (undo_bytes.capacity() > kMostKeptBytes) undo_bytes = {};
+}
 
 Transaction::Transaction(Journal& journal) : journal_(journal) {}
 
@@ -40,6 +52,7 @@ Result<> Transaction::begin() {
     }
     if (journal_.has_free_slots() && log->reserve(reserved)) {
       active_ = true;
+      memory_ = journal_.transaction_memory_.get();
       log_budget_ = reserved / 4;
       return {};
     }
@@ -82,9 +95,9 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
       record.undo_data = bits;
     }
   }
-  scratch_record_.clear();
-  ondisk::encode_append(record, scratch_record_);
-  const ByteView part = scratch_record_;
+  memory_->record.clear();
+  ondisk::encode_append(record, memory_->record);
+  const ByteView part = memory_->record;
   const lfs::Lsn lsn =
       TRY(journal_.log_->append({kTransactionId, last_lsn_, last_lsn_, {&part, 1}}));
   last_lsn_ = lsn;
@@ -95,10 +108,10 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
 Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   ASSERT(active_);
   TRY(check(redo, page->kind(), page->bytes_));
-  const Operation undo = inverse(redo, page->kind(), page->bytes_, scratch_);
+  const Operation undo = inverse(redo, page->kind(), page->bytes_, memory_->inverse);
   if (!rolling_back_) {
-    undo_.push_back({page, undo, undo_bytes_.size()});
-    undo_bytes_.insert(undo_bytes_.end(), undo.payload.begin(), undo.payload.end());
+    memory_->undo.push_back({page, undo, memory_->undo_bytes.size()});
+    memory_->undo_bytes.insert(memory_->undo_bytes.end(), undo.payload.begin(), undo.payload.end());
   }
   const Operation nothing{};
   lfs::Lsn lsn;
@@ -117,7 +130,7 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
 
 Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   ASSERT(active_ && page->kind() != PageKind::FileRecord);
-  created_.push_back(page);
+  memory_->created.push_back(page);
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
   const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
@@ -129,24 +142,25 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
 void Transaction::commit() {
   ASSERT(active_);
   end();
-  for (const auto& stream : dropped_) journal_.pages_.forget(*stream, 0);
-  for (const PageRef& page : created_) {
+  for (const auto& stream : memory_->dropped) journal_.pages_.forget(*stream, 0);
+  for (const PageRef& page : memory_->created) {
     page->is_new_ = false;
     page->replaced_.reset();
   }
-  for (Participant* participant : participants_) participant->transaction_ended(*this, true);
+  for (Participant* participant : memory_->participants)
+    participant->transaction_ended(*this, true);
   release();
 }
 
 void Transaction::abort() {
   rolling_back_ = true;
   ++journal_.aborts_;
-  for (size_t i = undo_.size(); i-- > 0;) {
-    Undo& undo = undo_[i];
-    const size_t length =
-        (i + 1 < undo_.size() ? undo_[i + 1].payload_offset : undo_bytes_.size()) -
-        undo.payload_offset;
-    undo.operation.payload = ByteView(undo_bytes_).subspan(undo.payload_offset, length);
+  for (size_t i = memory_->undo.size(); i-- > 0;) {
+    TransactionMemory::Undo& undo = memory_->undo[i];
+    const size_t length = (i + 1 < memory_->undo.size() ? memory_->undo[i + 1].payload_offset
+                                                        : memory_->undo_bytes.size()) -
+                          undo.payload_offset;
+    undo.operation.payload = ByteView(memory_->undo_bytes).subspan(undo.payload_offset, length);
     const auto undone = perform(undo.operation, undo.page);
     if (!undone) {
       // Only a failed log gets here: nothing of this transaction will reach the device.
@@ -154,9 +168,10 @@ void Transaction::abort() {
       break;
     }
   }
-  for (size_t i = created_.size(); i-- > 0;) journal_.pages_.take_back(created_[i]);
+  for (size_t i = memory_->created.size(); i-- > 0;) journal_.pages_.take_back(memory_->created[i]);
   end();
-  for (Participant* participant : participants_) participant->transaction_ended(*this, false);
+  for (Participant* participant : memory_->participants)
+    participant->transaction_ended(*this, false);
   release();
 }
 
@@ -166,9 +181,9 @@ void Transaction::end() {
   record.redo = LogOp::ForgetTransaction;
   record.undo = LogOp::CompensationLogRecord;
   record.target.target_attribute = ondisk::slot_offset(0);
-  scratch_record_.clear();
-  ondisk::encode_append(record, scratch_record_);
-  const ByteView part = scratch_record_;
+  memory_->record.clear();
+  ondisk::encode_append(record, memory_->record);
+  const ByteView part = memory_->record;
   const auto appended = journal_.log_->append({kTransactionId, last_lsn_, {}, {&part, 1}});
   if (!appended) journal_.fail(appended.error(), "a write of the log");
   trace(TraceEvent::TransactionEnd, last_lsn_.raw(), log_bytes_);
@@ -178,18 +193,21 @@ void Transaction::release() {
   lfs::LogFile* log = journal_.log_.get();
   log->release(std::min<uint64_t>(kMostLogBytes, log->capacity_bytes() / 4));
   active_ = false;
+  memory_->clear();
+  memory_ = nullptr;
   journal_.metadata_lock_.unlock();
   journal_.wake_if_due();
 }
 
 bool Transaction::has_freed_block(uint64_t stream_id, uint64_t block) const {
-  return std::find(freed_blocks_.begin(), freed_blocks_.end(), FreedBlock{stream_id, block}) !=
-         freed_blocks_.end();
+  return std::find(memory_->freed_blocks.begin(), memory_->freed_blocks.end(),
+                   TransactionMemory::FreedBlock{stream_id, block}) != memory_->freed_blocks.end();
 }
 
 void Transaction::join(Participant& participant) {
-  if (std::find(participants_.begin(), participants_.end(), &participant) == participants_.end()) {
-    participants_.push_back(&participant);
+  if (std::find(memory_->participants.begin(), memory_->participants.end(), &participant) ==
+      memory_->participants.end()) {
+    memory_->participants.push_back(&participant);
   }
 }
 

@@ -34,6 +34,32 @@ class Participant {
   ~Participant() = default;
 };
 
+/// What a transaction notes on its way. One transaction runs at a time: they all use the same
+/// memory, one after the other.
+struct TransactionMemory {
+  struct Undo {
+    PageRef page;
+    Operation operation;        // without its payload
+    size_t payload_offset = 0;  // in undo_bytes
+  };
+  struct FreedBlock {
+    uint64_t stream_id = 0;
+    uint64_t block = 0;
+    friend bool operator==(const FreedBlock&, const FreedBlock&) = default;
+  };
+
+  std::vector<Undo> undo;
+  ByteVector undo_bytes;
+  ByteVector inverse;            // payload of the inverse of the operation at hand
+  ByteVector record;             // its log record
+  std::vector<PageRef> created;  // by perform_new
+  std::vector<MetadataStreamRef> dropped;
+  std::vector<FreedBlock> freed_blocks;
+  std::vector<Participant*> participants;
+
+  void clear();
+};
+
 class Transaction {
  public:
   explicit Transaction(Journal& journal);
@@ -57,11 +83,11 @@ class Transaction {
   bool is_active() const { return active_; }
 
   /// Forgets the pages of `stream`, whose attribute is gone, once the transaction commits.
-  void forget_at_commit(MetadataStreamRef stream) { dropped_.push_back(std::move(stream)); }
+  void forget_at_commit(MetadataStreamRef stream) { memory_->dropped.push_back(std::move(stream)); }
   /// Index blocks that were freed here. A new block has no undo (perform_new): these keep their
   /// bytes until the end.
   void note_freed_block(uint64_t stream_id, uint64_t block) {
-    freed_blocks_.push_back({stream_id, block});
+    memory_->freed_blocks.push_back({stream_id, block});
   }
   bool has_freed_block(uint64_t stream_id, uint64_t block) const;
 
@@ -75,36 +101,18 @@ class Transaction {
   uint64_t log_budget() const { return log_budget_; }
 
  private:
-  struct Undo {
-    PageRef page;
-    Operation operation;  // payload: offset into undo_bytes_ (see payload_offset)
-    size_t payload_offset;
-  };
-  struct FreedBlock {
-    uint64_t stream_id;
-    uint64_t block;
-    friend bool operator==(const FreedBlock&, const FreedBlock&) = default;
-  };
-
   Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
   void abort();
   void end();
   void release() NO_THREAD_SAFETY_ANALYSIS;
 
   Journal& journal_;
+  TransactionMemory* memory_ = nullptr;  // from begin to the end
   bool active_ = false;
   bool rolling_back_ = false;
   lfs::Lsn last_lsn_;
   uint64_t log_bytes_ = 0;
   uint64_t log_budget_ = 0;
-  std::vector<Undo> undo_;
-  ByteVector undo_bytes_;
-  ByteVector scratch_;
-  ByteVector scratch_record_;
-  std::vector<PageRef> created_;  // by perform_new
-  std::vector<MetadataStreamRef> dropped_;
-  std::vector<FreedBlock> freed_blocks_;
-  std::vector<Participant*> participants_;
 };
 
 }  // namespace ntfs

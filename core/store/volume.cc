@@ -358,6 +358,7 @@ MetadataStreamRef Volume::add_metadata_stream(FileReference file, AttributeType 
   stream->aborts = journal_->abort_count();
   const MutexLock lock(streams_mutex_);
   streams_[stream->id] = stream;
+  ++streams_changes_;
   return stream;
 }
 
@@ -366,6 +367,7 @@ void Volume::drop_metadata_stream(Transaction& transaction, const MetadataStream
   const MutexLock lock(streams_mutex_);
   const auto it = streams_.find(stream->id);
   if (it != streams_.end() && it->second == stream) streams_.erase(it);
+  ++streams_changes_;
 }
 
 // Files in memory.

@@ -83,6 +83,10 @@ class Volume {
                                         std::u16string_view name, Runlist runs);
   /// Forgets a stream whose attribute is gone; its pages go when the transaction commits.
   void drop_metadata_stream(Transaction& transaction, const MetadataStreamRef& stream);
+  /// While it stays the same, so do the answers of metadata_stream().
+  uint64_t streams_version() const {
+    return streams_changes_.load(std::memory_order_relaxed) + journal_->abort_count();
+  }
 
   /// The file in memory; made when it is not. Does not look at the disk.
   FilePtr file(FileReference reference) EXCLUDES(files_mutex_);
@@ -134,6 +138,7 @@ class Volume {
   std::atomic<uint64_t> buffered_{0};
   Mutex streams_mutex_{LockRank::FileTable};
   std::unordered_map<uint64_t, MetadataStreamRef> streams_ GUARDED_BY(streams_mutex_);
+  std::atomic<uint64_t> streams_changes_{0};
   uint64_t streams_aborts_ GUARDED_BY(streams_mutex_) = 0;  // Journal::abort_count() of streams_
   Mutex files_mutex_{LockRank::FileTable};
   std::unordered_map<uint64_t, std::weak_ptr<File>> files_ GUARDED_BY(files_mutex_);
