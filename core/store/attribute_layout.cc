@@ -242,7 +242,8 @@ uint32_t AttributeLayout::base_bytes() const {
   if (list_resident_) {
     return bytes + static_cast<uint32_t>(ondisk::resident_length(0, list_bytes()));
   }
-  const size_t pairs = ondisk::encoded_mapping_pairs_size(list_runs_.runs());
+  const size_t pairs =
+      ondisk::encoded_mapping_pairs_size(list_runs_.runs_in(Vcn(0), list_runs_.end()));
   const size_t offset = ondisk::nonresident_mapping_pairs_offset(0, 0, Vcn(0));
   return bytes + static_cast<uint32_t>(align_up(offset + pairs, 8));
 }
@@ -415,8 +416,8 @@ void AttributeLayout::build_list_record() {
   init.sizes.total_allocated = init.sizes.allocated;
   init.sizes.file_size = bytes.size();
   init.sizes.valid_data_length = bytes.size();
-  const auto pairs =
-      ondisk::encode_mapping_pairs(list_runs_.runs(), volume_.geometry().file_record_size);
+  const auto pairs = ondisk::encode_mapping_pairs(list_runs_.runs_in(Vcn(0), list_runs_.end()),
+                                                  volume_.geometry().file_record_size);
   list_record_ = ondisk::build_nonresident(init, {}, pairs.bytes);
 }
 

@@ -158,6 +158,8 @@ void ClusterAllocator::give_back(ClusterRun run) {
 
 void ClusterAllocator::reclaim() {
   const uint64_t completed = journal_.completed_interval();
+  // They stand in the order of their intervals.
+  if (freed_.empty() || freed_.front().interval > completed) return;
   size_t kept = 0;
   for (const Freed& freed : freed_) {
     if (freed.interval > completed) {
@@ -232,22 +234,25 @@ Result<ClusterRun> ClusterAllocator::free_run_from(uint64_t lcn, uint64_t end, u
   return ClusterRun{Lcn(end), ClusterCount(0)};
 }
 
-/// The first run of `wanted` clusters in [from, end), or the longest one seen.
-Result<ClusterRun> ClusterAllocator::find_run(uint64_t from, uint64_t end, uint64_t wanted) {
-  ClusterRun best{Lcn(from), ClusterCount(0)};
+/// Adds the free runs of [from, end) to `seen`: the first of `wanted` clusters is the last one.
+/// Looks at so many.
+Result<> ClusterAllocator::find_runs(uint64_t from, uint64_t end, uint64_t wanted,
+                                     std::vector<ClusterRun>& seen) {
   uint64_t lcn = from;
   for (int runs = 0; lcn < end && runs < kSearchRuns; ++runs) {
     const ClusterRun run = TRY(free_run_from(lcn, end, wanted));
     if (run.count == ClusterCount(0)) break;
-    if (run.count > best.count) best = run;
-    if (best.count.raw() >= wanted) break;
+    seen.push_back(run);
+    if (run.count.raw() >= wanted) break;
     lcn = run.end().raw();
     if (lcn - from > kSearchPages * kBitsPerPage) break;
   }
-  return best;
+  return {};
 }
 
-Result<ClusterRun> ClusterAllocator::search(uint64_t wanted, uint64_t start) {
+/// A run of `wanted` clusters; or the longer ones of those that were seen, in the order in which to
+/// take them. Empty when there is nothing free.
+Result<std::vector<ClusterRun>> ClusterAllocator::search(uint64_t wanted, uint64_t start) {
   const uint64_t zone_start = mft_zone_.lcn.raw();
   const uint64_t zone_end = mft_zone_.end().raw();
   if (start >= total_clusters_ || (start >= zone_start && start < zone_end)) start = zone_end;
@@ -265,16 +270,20 @@ Result<ClusterRun> ClusterAllocator::search(uint64_t wanted, uint64_t start) {
     parts = {
         {{start, zone_start}, {zone_end, total_clusters_}, {0, start}, {zone_start, zone_end}}};
   }
-  ClusterRun best{Lcn(0), ClusterCount(0)};
+  std::vector<ClusterRun> seen;
   for (const Part& part : parts) {
     const bool is_zone = part.from == zone_start && part.to == zone_end;
-    if (is_zone && best.count != ClusterCount(0)) break;
-    const ClusterRun run = TRY(find_run(part.from, part.to, wanted));
-    if (run.count > best.count) best = run;
-    if (best.count.raw() >= wanted) return best;
+    if (is_zone && !seen.empty()) break;
+    TRY(find_runs(part.from, part.to, wanted, seen));
+    if (!seen.empty() && seen.back().count.raw() >= wanted) return std::vector{seen.back()};
   }
+  ClusterCount longest;
+  for (const ClusterRun& run : seen) longest = std::max(longest, run.count);
   const ClusterRun wide = TRY(find_wide_run(start, wanted));
-  return wide.count > best.count ? wide : best;
+  if (wide.count > longest) return std::vector{wide};
+  // In space in small pieces a search for each of them would not pay.
+  std::erase_if(seen, [&](const ClusterRun& run) { return 2 * run.count.raw() < longest.raw(); });
+  return seen;
 }
 
 /// A run that begins with a wholly free page of $Bitmap outside of the zone; empty if there is
@@ -303,7 +312,8 @@ uint64_t ClusterAllocator::take_into(ClusterRun run, std::vector<ClusterRun>& ru
   return run.count.raw();
 }
 
-Result<std::vector<ClusterRun>> ClusterAllocator::claim_locked(uint64_t wanted, Lcn hint) {
+Result<std::vector<ClusterRun>> ClusterAllocator::claim_locked(uint64_t wanted, Lcn hint,
+                                                               size_t most_runs) {
   std::vector<ClusterRun> runs;
   uint64_t missing = wanted;
   Result<> failure;
@@ -316,18 +326,18 @@ Result<std::vector<ClusterRun>> ClusterAllocator::claim_locked(uint64_t wanted, 
       missing -= take_into(*run, runs);
     }
   }
-  while (failure && missing != 0) {
-    auto run = search(missing, cursor_);
-    if (!run) {
-      failure = run.error();
+  while (failure && missing != 0 && runs.size() < most_runs) {
+    auto found = search(missing, cursor_);
+    if (!found || found->empty()) {
+      failure = found ? NtStatus::DiskFull : found.error();
       break;
     }
-    if (run->count == ClusterCount(0)) {
-      failure = NtStatus::DiskFull;
-      break;
+    for (const ClusterRun& run : *found) {
+      if (missing == 0 || runs.size() == most_runs) break;
+      const ClusterRun part{run.lcn, ClusterCount(std::min(missing, run.count.raw()))};
+      missing -= take_into(part, runs);
+      cursor_ = part.end().raw();
     }
-    missing -= take_into(*run, runs);
-    cursor_ = run->end().raw();
   }
   if (failure) return runs;
   for (const ClusterRun& run : runs) {
@@ -337,16 +347,20 @@ Result<std::vector<ClusterRun>> ClusterAllocator::claim_locked(uint64_t wanted, 
   return failure.error();
 }
 
-Result<std::vector<ClusterRun>> ClusterAllocator::claim(ClusterCount wanted, Lcn hint, From from) {
+Result<std::vector<ClusterRun>> ClusterAllocator::claim(ClusterCount wanted, Lcn hint) {
   const MutexLock lock(mutex_);
   reclaim();
-  if (from == From::Promised) {
-    ASSERT(promised_ >= wanted.raw());
-  } else if (unallocated_ < promised_ + wanted.raw()) {
-    return NtStatus::DiskFull;
-  }
-  auto runs = TRY(claim_locked(wanted.raw(), hint));
-  if (from == From::Promised) promised_ -= wanted.raw();
+  if (unallocated_ < promised_ + wanted.raw()) return NtStatus::DiskFull;
+  return claim_locked(wanted.raw(), hint, ~size_t{0});
+}
+
+Result<std::vector<ClusterRun>> ClusterAllocator::claim_promised(ClusterCount wanted, Lcn hint,
+                                                                 size_t most_runs) {
+  const MutexLock lock(mutex_);
+  reclaim();
+  ASSERT(promised_ >= wanted.raw());
+  auto runs = TRY(claim_locked(wanted.raw(), hint, most_runs));
+  for (const ClusterRun& run : runs) promised_ -= run.count.raw();
   return runs;
 }
 
@@ -396,7 +410,7 @@ Result<> ClusterAllocator::set_allocated(Transaction& transaction, ClusterRun ru
 
 Result<std::vector<ClusterRun>> ClusterAllocator::allocate(Transaction& transaction,
                                                            ClusterCount wanted, Lcn hint) {
-  auto runs = TRY(claim(wanted, hint, From::Free));
+  auto runs = TRY(claim(wanted, hint));
   transaction.join(*this);
   {
     const MutexLock lock(mutex_);

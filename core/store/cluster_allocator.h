@@ -37,15 +37,17 @@ class ClusterAllocator final : public Participant {
   Result<> promise(ClusterCount count) EXCLUDES(mutex_);
   void withdraw_promise(ClusterCount count) EXCLUDES(mutex_);
 
-  /// Whether a claim takes from what promise() set aside.
-  enum class From { Free, Promised };
   /// Takes `wanted` clusters in memory, in as few runs as found near `hint`, all or none, so that
   /// no one else takes them; the bits are set later by `set_allocated`. DiskFull. Caller holds
-  /// Journal::metadata_lock (shared is enough). With From::Promised the promise shrinks by as much.
-  Result<std::vector<ClusterRun>> claim(ClusterCount wanted, Lcn hint, From from) EXCLUDES(mutex_);
+  /// Journal::metadata_lock (shared is enough).
+  Result<std::vector<ClusterRun>> claim(ClusterCount wanted, Lcn hint) EXCLUDES(mutex_);
+  /// The same out of what promise() set aside, which shrinks by as much. In `most_runs` runs at
+  /// most: fewer clusters than wanted where space is in many small ones.
+  Result<std::vector<ClusterRun>> claim_promised(ClusterCount wanted, Lcn hint, size_t most_runs)
+      EXCLUDES(mutex_);
   /// Gives claimed runs back (their data was not written or is of no use).
   void unclaim(const std::vector<ClusterRun>& runs) EXCLUDES(mutex_);
-  /// The same for runs claimed with From::Promised: the promise is as before the claim.
+  /// The same for runs of claim_promised: the promise is as before the claim.
   void unclaim_to_promise(const std::vector<ClusterRun>& runs) EXCLUDES(mutex_);
 
   /// Sets the bits of a claimed run. The claim ends with the commit; after an abort it still
@@ -81,11 +83,13 @@ class ClusterAllocator final : public Participant {
   Result<> change_bits(Transaction& transaction, ClusterRun run, bool set);
   Result<ClusterRun> free_run_from(uint64_t lcn, uint64_t end, uint64_t most) REQUIRES(mutex_);
   Result<uint64_t> first_clear(uint64_t lcn, uint64_t end, bool clear) REQUIRES(mutex_);
-  Result<ClusterRun> find_run(uint64_t from, uint64_t end, uint64_t wanted) REQUIRES(mutex_);
+  Result<> find_runs(uint64_t from, uint64_t end, uint64_t wanted, std::vector<ClusterRun>& seen)
+      REQUIRES(mutex_);
   Result<ClusterRun> find_wide_run(uint64_t start, uint64_t wanted) REQUIRES(mutex_);
   Result<ByteView> page_bytes(uint64_t page_index) REQUIRES(mutex_);
-  Result<ClusterRun> search(uint64_t wanted, uint64_t start) REQUIRES(mutex_);
-  Result<std::vector<ClusterRun>> claim_locked(uint64_t wanted, Lcn hint) REQUIRES(mutex_);
+  Result<std::vector<ClusterRun>> search(uint64_t wanted, uint64_t start) REQUIRES(mutex_);
+  Result<std::vector<ClusterRun>> claim_locked(uint64_t wanted, Lcn hint, size_t most_runs)
+      REQUIRES(mutex_);
   uint64_t take_into(ClusterRun run, std::vector<ClusterRun>& runs) REQUIRES(mutex_);
   /// Takes free clusters out of the counts, or puts them back.
   void count_free(ClusterRun run, bool free) REQUIRES(mutex_);

@@ -64,7 +64,6 @@ class ExtentWriter {
 
  private:
   Vcn range_end(size_t index) const;
-  std::vector<Run> runs_in(Vcn from, Vcn to) const;
   std::vector<Run> runs_of(size_t first, size_t last) const;
   Result<Attributes::Found> resolve(size_t index) const;
   size_t extension_room(Vcn lowest) const;
@@ -136,20 +135,8 @@ Vcn ExtentWriter::range_end(size_t index) const {
   return std::min(extents_[index + 1].lowest_vcn, after_.end());
 }
 
-std::vector<Run> ExtentWriter::runs_in(Vcn from, Vcn to) const {
-  std::vector<Run> result;
-  const auto runs = after_.runs();
-  for (size_t i = after_.index_of(from); i < runs.size() && runs[i].vcn < to; ++i) {
-    const Vcn start = std::max(runs[i].vcn, from);
-    const Vcn stop = std::min(runs[i].end(), to);
-    const Lcn lcn = runs[i].lcn.is_hole() ? runs[i].lcn : runs[i].lcn + (start - runs[i].vcn);
-    result.push_back({start, lcn, stop - start});
-  }
-  return result;
-}
-
 std::vector<Run> ExtentWriter::runs_of(size_t first, size_t last) const {
-  return runs_in(extents_[first].lowest_vcn, range_end(last));
+  return after_.runs_in(extents_[first].lowest_vcn, range_end(last));
 }
 
 /// Bytes of mapping pairs that an extent may have in an extension record of its own.
@@ -319,12 +306,7 @@ Difference difference(const Runlist& before, const Runlist& after) {
   const auto a = before.runs();
   const auto b = after.runs();
   const size_t common = std::min(a.size(), b.size());
-  // A long list that grows at its end is equal for the most part: blocks first.
-  constexpr size_t kBlock = 64;
-  static_assert(std::has_unique_object_representations_v<Run>);
-  size_t i = 0;
-  while (i + kBlock <= common && std::memcmp(&a[i], &b[i], kBlock * sizeof(Run)) == 0) i += kBlock;
-  while (i < common && a[i] == b[i]) ++i;
+  const size_t i = before.equal_at_start(after);
   Difference result;
   if (i < common) {
     const bool same_start = a[i].lcn == b[i].lcn;
@@ -334,10 +316,7 @@ Difference difference(const Runlist& before, const Runlist& after) {
   }
   result.end = std::max(before.end(), after.end());
   if (before.end() != after.end()) return result;
-  size_t from_back = 0;
-  while (from_back < common - i && a[a.size() - 1 - from_back] == b[b.size() - 1 - from_back]) {
-    ++from_back;
-  }
+  const size_t from_back = std::min(before.equal_at_end(after), common - i);
   if (from_back < a.size()) result.end = a[a.size() - 1 - from_back].end();
   result.end = std::max(result.end, result.first);
   return result;

@@ -99,9 +99,9 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
   Attributes attributes(volume_, reference_);
   // The tree's pages may change under the attribute's page: keys are copied first.
   std::vector<ByteVector> names;
-  for (const auto& found : TRY(attributes.all())) {
+  for (const auto& found : TRY(attributes.all_of(AttributeType::FileName))) {
     const auto view = found.view();
-    if (view.type() != AttributeType::FileName || !view.is_resident()) continue;
+    if (!view.is_resident()) continue;
     names.emplace_back(view.value().begin(), view.value().end());
   }
   for (const ByteVector& name : names) {

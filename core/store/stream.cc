@@ -20,9 +20,9 @@ uint64_t count_allocated(const Runlist& runs, Vcn vcn, uint64_t count) {
   const Vcn stop = vcn + ClusterCount(count);
   uint64_t total = 0;
   const auto list = runs.runs();
-  for (size_t i = runs.index_of(vcn); i < list.size() && list[i].vcn < stop; ++i) {
-    if (list[i].lcn.is_hole()) continue;
-    total += (std::min(list[i].end(), stop) - std::max(list[i].vcn, vcn)).raw();
+  for (auto it = list.from(runs.index_of(vcn)); it != list.end() && (*it).vcn < stop; ++it) {
+    const Run& run = *it;
+    if (!run.lcn.is_hole()) total += (std::min(run.end(), stop) - std::max(run.vcn, vcn)).raw();
   }
   return total;
 }

@@ -96,7 +96,7 @@ Result<> Stream::claim(Flight& flight) {
     hint = hint_for(flight.stretches.front().vcn);
   }
   const SharedLock metadata(volume_.journal().metadata_lock());
-  auto runs = volume_.clusters().claim(wanted, hint, ClusterAllocator::From::Promised);
+  auto runs = volume_.clusters().claim_promised(wanted, hint, kMostClaimedRuns);
   if (!runs) {
     if (flight.extra != 0) volume_.clusters().withdraw_promise(ClusterCount(flight.extra));
     flight.extra = 0;
@@ -119,12 +119,12 @@ Lcn Stream::hint_for(Vcn vcn) const {
   return Lcn::hole();
 }
 
-/// Keeps the first runs of a claim in too many for one transaction, and of the flight what goes
-/// into them. The promises of the rest stand again.
+/// After a claim that got less than was wanted, in as many runs as one transaction may take: keeps
+/// of the flight what goes into them. The promises of the rest stand.
 void Stream::trim(Flight& flight) {
-  if (flight.claimed.size() <= kMostClaimedRuns) return;
   uint64_t room = 0;
-  for (size_t i = 0; i < kMostClaimedRuns; ++i) room += flight.claimed[i].count.raw();
+  for (const ClusterRun& run : flight.claimed) room += run.count.raw();
+  if (room == flight.wanted().raw()) return;
   Vcn cut;
   for (const Flight::Stretch& stretch : flight.stretches) {
     cut = stretch.vcn + ClusterCount(std::min(room, stretch.count.raw()));

@@ -281,7 +281,7 @@ TEST(Attributes, AFullVolumeLeavesTheFileAsItWas) {
   {
     const SharedLock lock(volume.journal().metadata_lock());
     const auto all = volume.clusters().available();
-    ASSERT_TRUE(volume.clusters().claim(all, Lcn(0), ClusterAllocator::From::Free).has_value());
+    ASSERT_TRUE(volume.clusters().claim(all, Lcn(0)).has_value());
   }
   Attributes attributes(volume, file);
   NtStatus status = NtStatus::Success;

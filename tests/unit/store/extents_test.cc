@@ -295,8 +295,7 @@ TEST(Extents, OfTheMftItselfStartInItsFirstRecord) {
   std::vector<ClusterRun> holes;
   {
     const SharedLock lock(volume.journal().metadata_lock());
-    const auto all = volume.clusters().claim(volume.clusters().available(), Lcn(0),
-                                             ClusterAllocator::From::Free);
+    const auto all = volume.clusters().claim(volume.clusters().available(), Lcn(0));
     ASSERT_TRUE(all.has_value());
     for (const ClusterRun& run : *all) {
       for (uint64_t i = 0; i + 1 < run.count.raw(); i += 2) {

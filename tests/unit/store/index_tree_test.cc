@@ -731,8 +731,7 @@ TEST_F(IndexTreeTest, AFullVolumeRefusesNamesAndLetsAllBeRemoved) {
   {
     const SharedLock lock(volume_->journal().metadata_lock());
     const auto claim = [&](uint64_t count) {
-      return volume_->clusters().claim(ClusterCount(count), Lcn::hole(),
-                                       ClusterAllocator::From::Free);
+      return volume_->clusters().claim(ClusterCount(count), Lcn::hole());
     };
     const auto spare = claim(40);
     ASSERT_TRUE(spare.has_value());
