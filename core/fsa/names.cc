@@ -145,6 +145,18 @@ Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& dire
   return other ? remove_one(transaction, file, directory, *other) : Result<>();
 }
 
+// The new entry comes first: its place in the index was looked for last. In the file record the old
+// name goes first, which makes the room.
+Result<> replace_name(Transaction& transaction, Attributes& file, IndexTree& from_directory,
+                      const NamedEntry& from, IndexTree& to_directory, const NamedEntry& to) {
+  const ByteVector value =
+      ondisk::build_file_name(to_directory.owner(), to.duplicated, to.type, to.name);
+  TRY(to_directory.insert(transaction, ondisk::build_entry(file.file(), value, std::nullopt)));
+  TRY(remove_name(transaction, file, from_directory, from));
+  return file.insert(transaction, ondisk::build_resident(AttributeType::FileName, u"", 0, 0, value,
+                                                         ondisk::Indexed::Yes));
+}
+
 Result<> set_change_time(Transaction& transaction, Attributes& file, ondisk::FileTime time) {
   const auto found = TRY(file.find(AttributeType::StandardInformation));
   const auto value = le64::of(time.raw());

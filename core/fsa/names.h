@@ -46,6 +46,9 @@ Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directo
 /// Takes the name away, with the DOS name that belongs to it.
 Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                      const NamedEntry& entry);
+/// Gives the file the name `to` in place of `from`. ObjectNameCollision.
+Result<> replace_name(Transaction& transaction, Attributes& file, IndexTree& from_directory,
+                      const NamedEntry& from, IndexTree& to_directory, const NamedEntry& to);
 /// Sets the change time in $STANDARD_INFORMATION; the names repeat it when they are written next.
 Result<> set_change_time(Transaction& transaction, Attributes& file, ondisk::FileTime time);
 

@@ -80,9 +80,9 @@ Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
     TRY(remove_entry(transaction, to.directory, target_file, *target, deleted, removed));
   }
   Attributes file(*volume_, source.reference);
-  TRY(remove_name(transaction, file, from.directory, source));
   const ondisk::FileTime now = ondisk::FileTime::now();
-  TRY(add_name(transaction, file, to.directory, renamed(source, to.name, now)));
+  TRY(ntfs::replace_name(transaction, file, from.directory, source, to.directory,
+                         renamed(source, to.name, now)));
   return set_change_time(transaction, file, now);
 }
 

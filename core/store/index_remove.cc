@@ -66,8 +66,8 @@ ByteView entries_from(const IndexNodeView& node, uint32_t offset) {
 
 Result<> IndexTree::remove(Transaction& transaction, ByteView key) {
   for (size_t attempt = 0; attempt < kMaxDepth; ++attempt) {
-    Path path;
-    TRY(descend(key, OnEqual::Stop, path));
+    Path& path = path_;
+    if (name_ != u"$I30" || !take_sought(key, true)) TRY(descend(key, OnEqual::Stop, path));
     if (!path.is_equal) return NtStatus::ObjectNameNotFound;
     Level& at = path.last();
     if (!at.node.view().has_subnodes()) {

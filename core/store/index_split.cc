@@ -61,8 +61,10 @@ std::vector<ByteView> entries_of(const IndexNodeView& node) {
 Result<> IndexTree::insert(Transaction& transaction, ByteView entry) {
   const auto view = IndexEntryView::of_valid(entry, 0);
   ASSERT(!view.is_end() && !view.has_subnode() && view.length() == entry.size());
-  Path path;
-  TRY(descend(view.key(), OnEqual::Stop, path));
+  Path& path = path_;
+  if (name_ != u"$I30" || !take_sought(view.key(), false)) {
+    TRY(descend(view.key(), OnEqual::Stop, path));
+  }
   if (path.is_equal) return NtStatus::ObjectNameCollision;
   return insert_at(transaction, path, path.depth - 1, ByteVector(entry.begin(), entry.end()),
                    kRecordReserve);

@@ -1,6 +1,7 @@
 #include "core/store/index_tree.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/store/collation.h"
 #include "core/store/volume.h"
@@ -204,15 +205,23 @@ Result<std::optional<ByteVector>> IndexTree::find_name(std::u16string_view name,
   const DiskName disk_name(name);
   const Root root = TRY(load_root());
   const SearchKey wanted{ondisk::Collation::FileName, disk_name.bytes()};
+  is_path_good_ = false;
+  path_.depth = 0;
+  sought_.assign(wanted.bytes.begin(), wanted.bytes.end());
   Node node = root.node;
   // Names that are equal but for case are neighbours in key order, and the neighbours of the place
   // where the exact name belongs all stand beside the way down to it.
   std::optional<Level> similar;
-  for (size_t depth = 0; depth < kMaxDepth; ++depth) {
+  for (;;) {
     const Place place = TRY(search(node, wanted));
     const ByteView bytes = node.view().bytes();
     const IndexEntryView entry = entry_at(bytes, place.offset);
-    if (place.is_equal) return std::optional(ondisk::with_subnode(entry, std::nullopt));
+    TRY(push(path_, node, place.offset));
+    path_.is_equal = place.is_equal;
+    if (place.is_equal) {
+      is_path_good_ = true;
+      return std::optional(ondisk::with_subnode(entry, std::nullopt));
+    }
     if (match == NameMatch::IgnoreCase) {
       for (const uint32_t offset : {place.offset, place.previous}) {
         if (offset == 0 || entry_at(bytes, offset).is_end()) continue;
@@ -221,13 +230,19 @@ Result<std::optional<ByteVector>> IndexTree::find_name(std::u16string_view name,
       }
     }
     if (!node.view().has_subnodes()) {
+      is_path_good_ = true;
       if (!similar) return std::optional<ByteVector>();
       const auto other = entry_at(similar->node.view().bytes(), similar->offset);
       return std::optional(ondisk::with_subnode(other, std::nullopt));
     }
     node = TRY(load_child(entry));
   }
-  return corrupt({"index", owner_.raw(), node.vcn.raw()}, "depth", kMaxDepth);
+}
+
+/// Whether path_ leads to the name in `key`, or to its place if it is not there. It is used once.
+bool IndexTree::take_sought(ByteView key, bool is_there) {
+  return std::exchange(is_path_good_, false) && path_.is_equal == is_there &&
+         std::ranges::equal(name_in_key(key), sought_);
 }
 
 // Walking in key order.
@@ -318,6 +333,7 @@ Result<> IndexTree::refresh(Node& node) {
 
 Result<> IndexTree::add_entry(Transaction& transaction, Node& node, uint32_t offset,
                               ByteView entry) {
+  is_path_good_ = false;
   TRY(refresh(node));
   const uint32_t at = node.node_offset + offset;
   if (node.is_root()) {
@@ -329,6 +345,7 @@ Result<> IndexTree::add_entry(Transaction& transaction, Node& node, uint32_t off
 }
 
 Result<> IndexTree::delete_entry(Transaction& transaction, Node& node, uint32_t offset) {
+  is_path_good_ = false;
   TRY(refresh(node));
   TRY(entry_of(node, offset));
   const uint32_t at = node.node_offset + offset;
@@ -341,6 +358,7 @@ Result<> IndexTree::delete_entry(Transaction& transaction, Node& node, uint32_t 
 }
 
 Result<> IndexTree::set_subnode(Transaction& transaction, Node& node, uint32_t offset, Vcn vcn) {
+  is_path_good_ = false;
   TRY(refresh(node));
   const uint32_t at = node.node_offset + offset;
   const le64 raw = le64::of(vcn.raw());
@@ -353,12 +371,14 @@ Result<> IndexTree::set_subnode(Transaction& transaction, Node& node, uint32_t o
 
 Result<> IndexTree::write_end(Transaction& transaction, const Node& node, uint32_t offset,
                               ByteView entries) {
+  is_path_good_ = false;
   return transaction.perform(write_end_of_index_buffer(node.node_offset + offset, entries),
                              node.page);
 }
 
 Result<> IndexTree::set_root(Transaction& transaction, const Root& root, ByteView entries,
                              std::byte header_flags) {
+  is_path_good_ = false;
   ByteVector value(sizeof(ondisk::IndexRootHeader) + sizeof(ondisk::IndexHeader));
   struct_at<ondisk::IndexRootHeader>(MutableBytes(value)) = root.header;
   const auto used = static_cast<uint32_t>(sizeof(ondisk::IndexHeader) + entries.size());

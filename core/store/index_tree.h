@@ -6,7 +6,8 @@
 //
 // All calls: the caller holds Journal::metadata_lock (exclusively where a Transaction is passed).
 // Depth and block counts are bounded by the volume: a loop in a damaged tree ends in
-// FileCorruptError. Nothing is remembered from one call to the next.
+// FileCorruptError. An object remembers where it found a name: while one changes an index, no other
+// object for that index may be in use.
 
 #include <array>
 #include <functional>
@@ -152,11 +153,17 @@ class IndexTree {
                              ByteVector entry);
   Result<bool> shrink_root(Transaction& transaction, Path& path);
 
+  bool take_sought(ByteView key, bool is_there);
+
   Volume& volume_;
   const FileReference owner_;
   const std::u16string name_;
   Attributes attributes_;
   IndexBlocks blocks_;
+  // Where find_name() went last, for the insert or removal that follows it.
+  Path path_;
+  ByteVector sought_;  // the name, as on disk
+  bool is_path_good_ = false;
 };
 
 }  // namespace ntfs

@@ -4,6 +4,8 @@
 #include <bit>
 
 #include "core/base/multi_sector.h"
+#include "core/ondisk/mapping_pairs.h"
+#include "core/store/attribute_list.h"
 #include "core/store/attributes.h"
 #include "core/store/volume.h"
 
@@ -20,21 +22,58 @@ constexpr uint64_t kLeastGrowthBytes = 256 << 10;
 constexpr uint64_t kMostGrowthBytes = 16 << 20;
 /// Records that files do not use: extension records of $MFT itself may.
 constexpr uint64_t kFirstSpareRecord = 16;
+/// An $MFT of more runs than this keeps some free records for itself: one growth takes one or two,
+/// those taken in their place lie right only for the growth after the next.
+constexpr size_t kManyRuns = 64;
+constexpr size_t kReserve = 8;
+/// Its growth is in small steps, too, where no space follows its end.
+constexpr uint64_t kMostNewRuns = 64;
 
 const FileReference kMftFile(ondisk::kMftRecord, 1);
 
 }  // namespace
 
 Mft::Mft(Volume& volume, MetadataStreamRef records)
-    : volume_(volume), records_(std::move(records)), hint_(ondisk::kFirstUserRecord) {}
+    : volume_(volume),
+      records_(std::move(records)),
+      hint_(ondisk::kFirstUserRecord),
+      untouched_(0) {}
 
 Result<> Mft::load() {
   TRY(reload());
   bitmap_ = TRY(volume_.metadata_stream(kMftFile, AttributeType::Bitmap, u""));
+  untouched_ = total_;
+  return {};
+}
+
+/// Makes the extension records readable: each extent of $MFT may say where the record of the next
+/// one lies.
+Result<> Mft::reach_extents() {
+  Attributes attributes(volume_, kMftFile);
+  const PageRef base = TRY(attributes.base());
+  const auto list = FileRecordView::of_valid(base->bytes()).find(AttributeType::AttributeList);
+  if (!list) return {};
+  Runlist& runs = records_->runs;
+  for (const auto& entry : TRY(load_attribute_list(volume_, kMftFile, *list))) {
+    const bool is_records = entry.type == AttributeType::Data && entry.name.empty();
+    if (!is_records || entry.lowest_vcn < runs.end()) continue;
+    const auto found = TRY(resolve_entry(volume_, kMftFile, base, entry));
+    const auto view = found.view();
+    const Origin origin{"$MFT runlist", kMftFile.raw(), found.page->position() + found.offset};
+    if (view.is_resident() || view.lowest_vcn() != runs.end()) {
+      return corrupt(origin, "lowest vcn", entry.lowest_vcn.raw(), "highest of the last + 1");
+    }
+    const auto decoded =
+        ondisk::decode_mapping_pairs(view.mapping_pairs(), runs.end(), view.next_vcn(),
+                                     volume_.geometry().total_clusters, origin);
+    if (!decoded) return decoded.error();
+    for (const Run& run : *decoded) runs.append(run.lcn, run.count);
+  }
   return {};
 }
 
 Result<> Mft::reload() {
+  TRY(reach_extents());
   Attributes attributes(volume_, kMftFile);
   records_->runs = TRY(attributes.load_runs(AttributeType::Data, u""));
   const auto sizes = TRY(attributes.sizes(AttributeType::Data, u""));
@@ -116,12 +155,56 @@ Result<uint64_t> Mft::find_free(uint64_t from, uint64_t to) {
   return to;
 }
 
+/// Sets free records aside for $MFT, the first ones that there are.
+Result<> Mft::fill_reserve() {
+  if (records_->runs.runs().size() <= kManyRuns) return {};
+  while (reserve_.size() < kReserve) {
+    const uint64_t number = TRY(find_free(hint_, total_));
+    if (number >= total_) return {};
+    reserve_.insert(number);
+    not_reusable_.insert(number);
+  }
+  return {};
+}
+
 Result<uint64_t> Mft::take_free() {
   reclaim();
-  const uint64_t first = growing_ ? kFirstSpareRecord : hint_;
-  const uint64_t number = TRY(find_free(first, total_));
-  if (!growing_ && number < total_) hint_ = number + 1;
+  if (growing_) return take_own();
+  TRY(fill_reserve());
+  const uint64_t number = TRY(find_free(hint_, total_));
+  if (number < total_) hint_ = number + 1;
   return number;
+}
+
+/// A free record for an extension record of $MFT: one whose place does not depend on what that
+/// record is going to say.
+Result<uint64_t> Mft::take_own() {
+  const uint64_t end = std::min(total_, TRY(end_of_settled_records()));
+  const uint64_t number = TRY(find_free(kFirstSpareRecord, end));
+  if (number < end) return number;
+  if (reserve_.empty() || *reserve_.begin() >= end) return total_;
+  const uint64_t kept = *reserve_.begin();
+  reserve_.erase(kept);
+  not_reusable_.erase(kept);
+  return kept;
+}
+
+/// Growth changes the last extent of $MFT only. One past the last record that lies before it.
+Result<uint64_t> Mft::end_of_settled_records() {
+  const auto runs = records_->runs.runs();
+  // A first extent is divided behind its first third at the earliest.
+  Vcn end = runs[runs.size() / 4].vcn;
+  Attributes attributes(volume_, kMftFile);
+  const PageRef base = TRY(attributes.base());
+  const auto list = FileRecordView::of_valid(base->bytes()).find(AttributeType::AttributeList);
+  if (list) {
+    for (const auto& entry : TRY(load_attribute_list(volume_, kMftFile, *list))) {
+      const bool is_records = entry.type == AttributeType::Data && entry.name.empty();
+      if (is_records && entry.lowest_vcn != Vcn(0)) end = entry.lowest_vcn;
+    }
+  }
+  const uint64_t records = end.raw() * volume_.geometry().cluster_size / records_->page_bytes;
+  return std::max(records, ondisk::kFirstUserRecord);
 }
 
 Result<PageRef> Mft::allocate(Transaction& transaction) {
@@ -133,7 +216,9 @@ Result<PageRef> Mft::allocate(Transaction& transaction) {
       TRY(grow(transaction));
       continue;
     }
-    auto page = record(number);
+    auto page =
+        number >= untouched_ ? volume_.pages().create_record(records_, number) : record(number);
+    untouched_ = std::max(untouched_, number + 1);
     if (!page && page.error() != NtStatus::FileCorruptError) return page.error();
     const bool usable = !page || !FileRecordView::of_valid((*page)->bytes()).in_use();
     if (!usable) {
@@ -182,6 +267,7 @@ void Mft::transaction_ended(const Transaction&, bool committed) {
       // Records beyond the old end lie elsewhere when $MFT grows again.
       volume_.pages().forget(*records_, total_before_);
       const auto reloaded = reload();
+      untouched_ = std::min(untouched_, total_);
       if (!reloaded) volume_.journal().fail(reloaded.error(), "reading $MFT again");
     }
   }
@@ -285,8 +371,12 @@ Result<> Mft::grow(Transaction& transaction) {
                                                          ClusterCount(wanted_bytes / cluster)));
     after.append(next.lcn, next.count);
     if (after.end().raw() * cluster < align_up((total_ + 1) * record_size, unit)) {
-      auto runs = volume_.clusters().allocate(transaction, ClusterCount(wanted_bytes / cluster),
-                                              Lcn::hole());
+      uint64_t more = wanted_bytes / cluster;
+      // Each may be a run of its own, and what they fill an extension record that must be there.
+      if (before.runs().size() > kManyRuns) {
+        more = std::min(more, std::max(kMostNewRuns, unit / cluster));
+      }
+      auto runs = volume_.clusters().allocate(transaction, ClusterCount(more), Lcn::hole());
       if (!runs) {  // little space is left: as much as one record needs
         runs = volume_.clusters().allocate(transaction, ClusterCount(unit / cluster), Lcn::hole());
       }

@@ -53,7 +53,11 @@ class Mft final : public Participant {
   Result<> format_records(const Runlist& runs, uint64_t first_record, uint64_t end_record);
   Result<> change_bit(Transaction& transaction, uint64_t number, bool set);
   Result<> reload();
+  Result<> reach_extents();
   void reclaim();
+  Result<> fill_reserve();
+  Result<uint64_t> take_own();
+  Result<uint64_t> end_of_settled_records();
 
   Volume& volume_;
   const MetadataStreamRef records_;
@@ -61,6 +65,7 @@ class Mft final : public Participant {
   // Guarded by the metadata lock (exclusive).
   uint64_t total_ = 0;  // records that are formatted: valid data length of $MFT
   uint64_t hint_;       // no reusable record below
+  uint64_t untouched_;  // records from here on were formatted since the mount and never used
   bool growing_ = false;
   bool changed_ = false;       // the running transaction grew $MFT,
   uint64_t total_before_ = 0;  // which had so many records before
@@ -71,6 +76,9 @@ class Mft final : public Participant {
   std::vector<Freed> freed_;         // in order of interval
   std::set<uint64_t> not_reusable_;  // the numbers in freed_, and those that cannot be used
   std::vector<uint64_t> freeing_;    // of the running transaction
+  // Free records that are kept for $MFT's own extension records (they are in not_reusable_, too):
+  // the next ones must lie where earlier ones say.
+  std::set<uint64_t> reserve_;
 };
 
 }  // namespace ntfs

@@ -89,7 +89,12 @@ PagePlace PageCache::place_of(const MetadataStream& stream, uint64_t index) cons
 }
 
 PageRef PageCache::find(Key key) const {
+  if (exclusive_.load(std::memory_order_relaxed)) return find_in_table(key);
   const MutexLock lock(mutex_);
+  return find_in_table(key);
+}
+
+PageRef PageCache::find_in_table(Key key) const {
   const auto it = pages_.find(key);
   if (it == pages_.end()) return nullptr;
   it->second->used_.store(true, std::memory_order_relaxed);
@@ -243,6 +248,15 @@ PageRef PageCache::create(const MetadataStreamRef& stream, uint64_t index) {
   page->is_new_ = true;
   place = page;
   return page;
+}
+
+PageRef PageCache::create_record(const MetadataStreamRef& stream, uint64_t index) {
+  ASSERT(stream->kind == PageKind::FileRecord);
+  auto page = std::make_shared<MetadataPage>(stream, index, place_of(*stream, index));
+  ondisk::FileRecordInit init;
+  init.record_number = index;
+  ondisk::format_file_record(page->bytes_, init);
+  return insert(std::move(page));
 }
 
 void PageCache::take_back(const PageRef& page) {

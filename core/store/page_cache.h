@@ -121,6 +121,11 @@ class PageCache {
   void forget_page(const MetadataPage& page);
   /// After the stream's runs grew: where a page at the old end lies now.
   void update_place(const MetadataStream& stream, uint64_t index);
+  /// A file record that was formatted by this program and never used: made again instead of read.
+  /// As create().
+  PageRef create_record(const MetadataStreamRef& stream, uint64_t index);
+  /// Told while a Transaction holds Journal::metadata_lock exclusively: nobody else is here then.
+  void set_exclusive(bool exclusive) { exclusive_.store(exclusive, std::memory_order_relaxed); }
   /// Evicts clean pages down to the budget. Caller holds Journal::metadata_lock exclusively.
   void trim();
   uint64_t size_bytes() const;
@@ -142,12 +147,14 @@ class PageCache {
   Result<PageRef> read_page(const MetadataStreamRef& stream, uint64_t index);
   Result<> read_around(const MetadataStreamRef& stream, uint64_t index);
   Result<> check_page(const MetadataStream& stream, uint64_t index, MutableBytes bytes) const;
-  PageRef find(Key key) const;
+  PageRef find(Key key) const NO_THREAD_SAFETY_ANALYSIS;
+  PageRef find_in_table(Key key) const REQUIRES(mutex_);
   PageRef insert(PageRef page);
 
   BlockDevice& device_;
   const ondisk::VolumeGeometry geometry_;
   const uint64_t budget_bytes_;
+  std::atomic<bool> exclusive_{false};
   mutable Mutex mutex_{LockRank::Page};
   tsl::robin_map<Key, PageRef, KeyHash> pages_ GUARDED_BY(mutex_);
   uint64_t size_bytes_ GUARDED_BY(mutex_) = 0;

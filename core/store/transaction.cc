@@ -52,6 +52,7 @@ Result<> Transaction::begin() {
     }
     if (journal_.has_free_slots() && log->reserve(reserved)) {
       active_ = true;
+      journal_.pages_.set_exclusive(true);
       memory_ = journal_.transaction_memory_.get();
       log_budget_ = reserved / 4;
       return {};
@@ -195,6 +196,7 @@ void Transaction::release() {
   active_ = false;
   memory_->clear();
   memory_ = nullptr;
+  journal_.pages_.set_exclusive(false);
   journal_.metadata_lock_.unlock();
   journal_.wake_if_due();
 }

@@ -91,7 +91,7 @@ Result<> Volume::load_mft() {
   if (!data || data->is_resident() || !record.in_use()) {
     return corrupt({"$MFT", kMftFile.raw(), 0}, "$DATA attribute", 0, "a nonresident one");
   }
-  // The first extent is in the base record; extension records lie in it.
+  // The first extent is in the base record; the extension records of the next ones lie in it.
   const Origin origin{"$MFT runlist", kMftFile.raw(), data->offset()};
   stream->runs = Runlist(TRY(ondisk::decode_mapping_pairs(
       data->mapping_pairs(), Vcn(0), data->next_vcn(), geometry_.total_clusters, origin)));
