@@ -25,7 +25,7 @@ constexpr uint64_t kFirstSpareRecord = 16;
 /// An $MFT of more runs than this keeps some free records for itself: one growth takes one or two,
 /// those taken in their place lie right only for the growth after the next.
 constexpr size_t kManyRuns = 64;
-constexpr size_t kReserve = 8;
+constexpr size_t kReserve = 32;
 /// Its growth is in small steps, too, where no space follows its end.
 constexpr uint64_t kMostNewRuns = 64;
 
@@ -181,9 +181,10 @@ Result<uint64_t> Mft::take_free() {
 Result<uint64_t> Mft::take_own() {
   const uint64_t end = std::min(total_, TRY(end_of_settled_records()));
   const uint64_t number = TRY(find_free(kFirstSpareRecord, end));
-  if (number < end) return number;
-  if (reserve_.empty() || *reserve_.begin() >= end) return total_;
-  const uint64_t kept = *reserve_.begin();
+  // The first one: some readers find extension records in the first extent only.
+  const uint64_t kept = reserve_.empty() ? total_ : *reserve_.begin();
+  if (number < std::min(kept, end)) return number;
+  if (kept >= end) return total_;
   reserve_.erase(kept);
   not_reusable_.erase(kept);
   return kept;

@@ -97,5 +97,55 @@ TEST(Mft, KeepsNoCopiesOfOtherRecordsThanSystemFiles) {
   EXPECT_EQ(editor.read(first, length), before);
 }
 
+/// A transaction that makes $MFT grow, and comes to nothing.
+void grow_and_take_back(Volume& volume) {
+  const size_t runs = volume.mft().records()->runs.runs().size();
+  {
+    Transaction transaction(volume.journal());
+    ASSERT_TRUE(transaction.begin());
+    const uint64_t before = volume.mft().total_records();
+    while (volume.mft().total_records() == before) {
+      ASSERT_TRUE(volume.mft().allocate(transaction));
+    }
+    EXPECT_GT(volume.mft().records()->runs.runs().size(), runs);
+  }
+  EXPECT_EQ(volume.mft().records()->runs.runs().size(), runs);
+}
+
+TEST(Mft, GrowsInSmallPiecesFarBeyondTheExtensionRecordsSetAside) {
+  ScratchVolume scratch({.size_bytes = uint64_t{512} << 20});
+  auto& clusters = scratch.volume().clusters();
+  const auto all =
+      reading(scratch.volume(), [&] { return clusters.claim(clusters.available(), Lcn(0)); });
+  ASSERT_TRUE(all.has_value());
+  std::vector<ClusterRun> pieces;
+  for (const ClusterRun& run : *all) {
+    for (Lcn lcn = run.lcn; lcn < run.end(); lcn = lcn + ClusterCount(2)) {
+      pieces.push_back({lcn, ClusterCount(1)});
+    }
+  }
+  clusters.unclaim(pieces);
+  const auto runs = [&] { return scratch.volume().mft().records()->runs.runs().size(); };
+  constexpr size_t kRuns =
+      9000;  // of which 16 to 23, and what lies in the first extent, hold a part
+  uint64_t last = 0;
+  for (int i = 0; i < 100000 && runs() < kRuns; ++i) {
+    last = scratch.make_file().record();
+    if (i % 3000 == 2999) grow_and_take_back(scratch.volume());
+    if (i == 9000) {
+      ASSERT_EQ(scratch.check(), "");
+    }
+  }
+  ASSERT_GE(runs(), kRuns);
+  const size_t before = runs();
+  EXPECT_EQ(scratch.check(), "");
+  scratch.reopen();
+  EXPECT_EQ(runs(), before);
+  EXPECT_TRUE(
+      reading(scratch.volume(), [&] { return scratch.volume().mft().record(last); }).has_value());
+  EXPECT_GT(scratch.make_file().record(), 0u);
+  EXPECT_EQ(scratch.check(), "");
+}
+
 }  // namespace
 }  // namespace ntfs
