@@ -147,6 +147,7 @@ Result<VolumeInformation> parse_volume_information(ByteView value, const Origin&
 
 Result<std::vector<AttributeListEntry>> parse_attribute_list(ByteView value, const Origin& origin) {
   std::vector<AttributeListEntry> entries;
+  entries.reserve(value.size() / attribute_list_entry_length(0) + 1);
   for (size_t position = 0; position < value.size();) {
     const ByteView rest = value.subspan(position);
     const auto raw = view_as<AttributeListEntryHeader>(rest);
