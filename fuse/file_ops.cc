@@ -56,6 +56,10 @@ void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_fil
   Reply reply(request);
   Filesystem& filesystem = filesystem_of(request);
   if (size > Filesystem::kMaxTransferBytes) return reply.status(NtStatus::InvalidParameter);
+  if (size <= ReadBatch::kLargestRead) {
+    return filesystem.small_reads().add(
+        {reply.take(), open_file(info).file.get(), static_cast<uint64_t>(offset), size});
+  }
   AlignedBuffer buffer = filesystem.read_buffers().take();
   const auto read = filesystem.store().read(*open_file(info).file, static_cast<uint64_t>(offset),
                                             size, buffer.bytes());

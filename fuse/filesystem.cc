@@ -13,23 +13,6 @@ OpenFile::~OpenFile() {
   if (may_write_) file->writers().fetch_sub(1);
 }
 
-AlignedBuffer BufferPool::take() {
-  {
-    const MutexLock lock(mutex_);
-    if (!free_.empty()) {
-      AlignedBuffer buffer = std::move(free_.back());
-      free_.pop_back();
-      return buffer;
-    }
-  }
-  return device_.allocate(size_bytes_);
-}
-
-void BufferPool::give_back(AlignedBuffer buffer) {
-  const MutexLock lock(mutex_);
-  free_.push_back(std::move(buffer));
-}
-
 Result<FilePtr> Filesystem::file(fuse_ino_t node) {
   FilePtr file = inodes_.find(node);
   if (file == nullptr) return NtStatus::FileDeleted;

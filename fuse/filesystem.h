@@ -11,8 +11,10 @@
 
 #include "core/base/mutex.h"
 #include "core/fsa/object_store.h"
+#include "fuse/buffer_pool.h"
 #include "fuse/fuse_api.h"
 #include "fuse/inode_table.h"
+#include "fuse/read_batch.h"
 #include "fuse/seek_queue.h"
 #include "fuse/shown_attributes.h"
 
@@ -25,20 +27,6 @@ struct FilesystemOptions {
   bool ignore_case = false;
   bool hide_hidden_files = false;  ///< do not list what has the hidden attribute
   bool hide_dot_files = false;     ///< give new names with a leading dot the hidden attribute
-};
-
-/// Memory that answers of READ are built in: as many pieces as there are threads at most.
-class BufferPool {
- public:
-  BufferPool(BlockDevice& device, size_t size_bytes) : device_(device), size_bytes_(size_bytes) {}
-  AlignedBuffer take() EXCLUDES(mutex_);
-  void give_back(AlignedBuffer buffer) EXCLUDES(mutex_);
-
- private:
-  BlockDevice& device_;  // must outlive the pool
-  const size_t size_bytes_;
-  Mutex mutex_{LockRank::Frontend};
-  std::vector<AlignedBuffer> free_ GUARDED_BY(mutex_);
 };
 
 /// An open file, from OPEN or CREATE to RELEASE: fuse_file_info::fh is its address. Only RELEASE
@@ -74,6 +62,7 @@ class Filesystem {
  public:
   /// Longest request and answer.
   static constexpr size_t kMaxTransferBytes = size_t{1} << 20;
+  static_assert(ReadBatch::kMost * ReadBatch::kLargestRead <= kMaxTransferBytes);
   /// How long the kernel may believe what it was told: nobody else changes the volume.
   static constexpr double kValidSeconds = 3600;
 
@@ -83,12 +72,14 @@ class Filesystem {
         options_(options),
         inodes_(store.root()),
         read_buffers_(device, kMaxTransferBytes),
+        small_reads_(store, read_buffers_),
         seeks_(store) {}
 
   ObjectStore& store() { return store_; }
   const FilesystemOptions& options() const { return options_; }
   InodeTable& inodes() { return inodes_; }
   BufferPool& read_buffers() { return read_buffers_; }
+  ReadBatch& small_reads() { return small_reads_; }
   SeekQueue& seeks() { return seeks_; }
 
   /// The file that the kernel means. FileDeleted when it cannot know it.
@@ -114,6 +105,7 @@ class Filesystem {
   const FilesystemOptions options_;
   InodeTable inodes_;
   BufferPool read_buffers_;
+  ReadBatch small_reads_;
   SeekQueue seeks_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
 };

@@ -49,9 +49,10 @@ class Reply {
   void statistics(const struct statvfs& statistics);
   /// For requests that have no answer (forget).
   void none();
+  /// The request, for somebody else to answer.
+  fuse_req_t take() { return std::exchange(request_, nullptr); }
 
  private:
-  fuse_req_t take() { return std::exchange(request_, nullptr); }
   fuse_req_t request_;
 };
 

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "core/base/trace.h"
 #include "fuse/attribute_ops.h"
@@ -32,6 +33,10 @@ constexpr int kWakeSignal = SIGUSR1;
 constexpr std::chrono::milliseconds kWakeInterval{20};
 /// About what it costs to wake a thread in a virtual machine.
 constexpr std::chrono::microseconds kAwakeTime{40};
+/// Who yields the processor and gets it back this much later has met programs that compute: to look
+/// for requests would mean to wait for those. A thread that sleeps is let in at once.
+constexpr std::chrono::microseconds kBusyPause{200};
+constexpr std::chrono::milliseconds kRestTime{100};
 
 /// How long, and how often in vain, a thread without the baton waits for a request.
 constexpr int kPatienceMs = 2;
@@ -61,7 +66,7 @@ std::string libfuse_options(const SessionOptions& options) {
   return text;
 }
 
-constexpr uint32_t kMediumBytes = 64 << 10;
+constexpr uint32_t kMediumBytes = ReadBatch::kLargestRead;
 /// Medium requests that another thread reads behind after one came while one was answered.
 constexpr uint32_t kParallelCredit = 256;
 
@@ -108,7 +113,8 @@ Session::Duration duration_of(const fuse_buf& buffer) {
       fuse_read_in transfer;
       if (bytes.size() < sizeof(header) + sizeof(transfer)) return Duration::Long;
       std::memcpy(&transfer, bytes.data() + sizeof(header), sizeof(transfer));
-      return transfer.size <= kMediumBytes ? Duration::Medium : Duration::Long;
+      if (transfer.size > kMediumBytes) return Duration::Long;
+      return header.opcode == FUSE_READ ? Duration::Read : Duration::Medium;
     }
     default:
       return Duration::Long;
@@ -237,12 +243,15 @@ int Session::receive(fuse_buf& buffer) {
 /// The result as of receive().
 int Session::await_request(fuse_buf& buffer) {
   using Clock = std::chrono::steady_clock;
-  const auto end = Clock::now() + kAwakeTime;
+  auto now = Clock::now();
+  const auto end = now + kAwakeTime;
   do {
     const int received = receive(buffer);
-    if (received != 0) return received;
+    if (received != 0 || now < rests_until_) return received;
     std::this_thread::yield();
-  } while (may_stay_awake_ && !stopping_ && Clock::now() < end);
+    const auto before = std::exchange(now, Clock::now());
+    if (now - before > kBusyPause) rests_until_ = now + kRestTime;
+  } while (may_stay_awake_ && !stopping_ && now < end);
   return 0;
 }
 
@@ -264,6 +273,28 @@ bool Session::wants_to_pass(Duration duration, uint32_t busy) {
   return true;
 }
 
+/// Answers the small read in `buffer`, and with it those that wait behind it: they go to the device
+/// together. Returns the size of a request that is none, and is in the buffer then; else as
+/// receive().
+int Session::answer_reads(fuse_buf& buffer, bool& has_baton) {
+  int received = 0;
+  size_t count = 0;
+  do {
+    fuse_session_process_buf(session_, &buffer);
+    ++count;
+    received = count < ReadBatch::kMost ? receive(buffer) : 0;
+  } while (received > 0 && duration_of(buffer) == Duration::Read);
+  // Alone it is one of a series, as a rule: the next comes after the answer.
+  const bool is_alone = count == 1 && received == 0;
+  if (has_baton && (!is_alone || parallel_credit_ > 0)) {
+    if (is_alone) --parallel_credit_;
+    baton_.pass();
+    has_baton = false;
+  }
+  context_.filesystem.small_reads().answer();
+  return received;
+}
+
 /// As the holder of the baton: reads and answers until nobody makes requests for a thread that has
 /// passed it, or the session ends. Such a thread sleeps at the kernel's queue: whoever makes a
 /// request wakes it on a processor that is about to be free. One that another thread wakes may wait
@@ -271,8 +302,9 @@ bool Session::wants_to_pass(Duration duration, uint32_t busy) {
 void Session::answer_requests(fuse_buf& buffer) {
   bool has_baton = true;
   int in_vain = 0;
-  while (!stopping_ && fuse_session_exited(session_) == 0) {
-    const int received = has_baton ? await_request(buffer) : receive(buffer);
+  int received = 0;
+  while (received > 0 || (!stopping_ && fuse_session_exited(session_) == 0)) {
+    if (received == 0) received = has_baton ? await_request(buffer) : receive(buffer);
     if (received < 0) {
       baton_.close();
       return;
@@ -288,13 +320,19 @@ void Session::answer_requests(fuse_buf& buffer) {
     in_vain = 0;
     const uint32_t busy = ++busy_;
     const Duration duration = duration_of(buffer);
-    if (has_baton && wants_to_pass(duration, busy)) {
-      baton_.pass();
-      has_baton = false;
+    if (duration == Duration::Read) {
+      received = answer_reads(buffer, has_baton);
+    } else {
+      if (has_baton && wants_to_pass(duration, busy)) {
+        baton_.pass();
+        has_baton = false;
+      }
+      fuse_session_process_buf(session_, &buffer);
+      received = 0;
     }
-    fuse_session_process_buf(session_, &buffer);
     --busy_;
-    if (has_baton && duration == Duration::Medium && has_request()) {
+    const bool is_medium = duration == Duration::Medium || duration == Duration::Read;
+    if (has_baton && is_medium && received == 0 && has_request()) {
       parallel_credit_ = kParallelCredit;
     }
   }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -43,6 +44,7 @@ class Session {
  public:
   /// How long a request takes, as a rule.
   enum class Duration {
+    Read,    ///< what a ReadBatch answers
     Short,   ///< answered from memory: names and what is known of files
     Medium,  ///< one small transfer at most
     Long,
@@ -80,6 +82,7 @@ class Session {
   Result<> mount();
   void work();
   void answer_requests(fuse_buf& buffer);
+  int answer_reads(fuse_buf& buffer, bool& has_baton);
   bool wants_to_pass(Duration duration, uint32_t busy);
   int receive(fuse_buf& buffer);
   int await_request(fuse_buf& buffer);
@@ -97,7 +100,8 @@ class Session {
   std::atomic<uint32_t> running_{0};
   std::atomic<uint32_t> busy_{0};  // threads that answer a request
   ReaderBaton baton_;
-  std::atomic<uint32_t> parallel_credit_{0};  // only the reader changes it
+  std::atomic<uint32_t> parallel_credit_{0};           // only the reader changes it
+  std::chrono::steady_clock::time_point rests_until_;  // whoever has the baton
   // With one processor, staying awake takes it from whoever makes the requests.
   const bool may_stay_awake_ = std::thread::hardware_concurrency() > 1;
   const uint32_t most_busy_ = std::thread::hardware_concurrency() / 2;  // with short requests

@@ -29,6 +29,36 @@ Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, Mut
   return file.data().read(offset, length, into);
 }
 
+void ObjectStore::read(std::span<DataRead> reads) {
+  const uint64_t block = volume_->device().logical_block_size();
+  std::vector<IoRequest> requests;
+  std::vector<std::pair<DataRead*, Stream::ReadStep>> steps;
+  steps.reserve(reads.size());
+  for (DataRead& read : reads) {
+    Stream& stream = read.file->data();
+    if (reads.size() == 1 || read.offset % block != 0) {
+      read.done = stream.read(read.offset, read.length, read.into);
+      continue;
+    }
+    auto step = stream.begin_read(read.offset, read.length, read.into, requests);
+    if (step) {
+      steps.emplace_back(&read, std::move(*step));
+    } else {
+      read.done = step.error();
+    }
+  }
+  const bool is_transferred = requests.empty() || volume_->device().transfer(requests).has_value();
+  for (auto& [read, step] : steps) {
+    Stream& stream = read->file->data();
+    if (stream.end_read(step) && is_transferred) {
+      read->done = step.length;
+    } else {
+      // By itself: it fails, or not, for itself.
+      read->done = stream.read(read->offset, read->length, read->into);
+    }
+  }
+}
+
 Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
   TRY(check_data());
   TRY(with_reclaim(*volume_, [&] { return file.data().write(offset, from, buffering); }));

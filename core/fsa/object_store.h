@@ -93,6 +93,15 @@ struct ObjectStoreOptions {
   bool show_system_files = false;  ///< list $MFT and the other system files in the root
 };
 
+/// One of several reads: see Stream::read.
+struct DataRead {
+  File* file = nullptr;
+  uint64_t offset = 0;
+  size_t length = 0;
+  MutableBytes into;
+  Result<size_t> done = size_t{0};  ///< the answer
+};
+
 class ObjectStore {
  public:
   enum class RenameMode { Replace, NoReplace, Exchange };
@@ -154,6 +163,8 @@ class ObjectStore {
 
   // Data, see Stream. FileIsADirectory for directories.
   Result<size_t> read(File& file, uint64_t offset, size_t length, MutableBytes into);
+  /// Several reads that go to the device together.
+  void read(std::span<DataRead> reads);
   Result<> write(File& file, uint64_t offset, ByteView from, Buffering buffering);
   Result<uint64_t> append(File& file, ByteView from);
   Result<> set_end_of_file(File& file, uint64_t size);

@@ -62,6 +62,20 @@ class Stream {
   Result<size_t> read(uint64_t offset, size_t length, MutableBytes into)
       EXCLUDES(mutex_, change_mutex_);
 
+  /// A read in two steps: what several reads, of several streams, need goes to the device together.
+  struct ReadStep {
+    size_t length = 0;                ///< what the read returns
+    uint64_t count_frees = 0;         ///< of the stream, when the step began
+    std::vector<MutableBytes> zeros;  ///< what must be zeros after the transfer
+  };
+  /// As read(), for an `offset` that is a multiple of the device's block size. What is missing in
+  /// `into` then comes with the transfer of what was added to `requests`.
+  Result<ReadStep> begin_read(uint64_t offset, size_t length, MutableBytes into,
+                              std::vector<IoRequest>& requests) EXCLUDES(mutex_);
+  /// After the transfer. False: clusters were freed meanwhile, `into` may hold what is not of this
+  /// stream, and the read has to be done again.
+  bool end_read(const ReadStep& step) EXCLUDES(mutex_);
+
   /// Writes all of `from`. Buffered: into the buffer (space promised: DiskFull now or never).
   /// Unbuffered: through to the device where memory, offset and length are aligned to its blocks
   /// (buffered and written back at once otherwise). FileTooLarge past the largest file size.
@@ -125,6 +139,8 @@ class Stream {
   // stream_read.cc
   Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);
   Result<> read_range(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
+  void plan_range(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
+                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
   Result<> read_disk(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
   void plan_read(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
@@ -218,6 +234,7 @@ class Stream {
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);
+  uint64_t count_frees_ GUARDED_BY(mutex_) = 0;  // how often clusters of it were freed
   uint64_t disk_file_size_ GUARDED_BY(mutex_) = 0;
   uint64_t disk_valid_ GUARDED_BY(mutex_) = 0;
   // In memory. Invariant: file_size_ >= disk_file_size_ unless resident; then unit 0 is buffered

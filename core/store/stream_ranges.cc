@@ -197,6 +197,7 @@ Result<> Stream::log_punch(Vcn from, Vcn to) {
                             {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   runs_ = std::move(after);
+  ++count_frees_;
   return {};
 }
 

@@ -42,10 +42,45 @@ Result<size_t> Stream::read_aligned(uint64_t offset, size_t length, MutableBytes
   return length;
 }
 
+// The lock is not held during the transfer. That clusters were freed shows afterwards; what was
+// written over meanwhile may be read old, new, or mixed, as with any device.
+
+Result<Stream::ReadStep> Stream::begin_read(uint64_t offset, size_t length, MutableBytes into,
+                                            std::vector<IoRequest>& requests) {
+  TRY(ensure_readable());
+  const SharedLock lock(mutex_);
+  ReadStep step;
+  step.count_frees = count_frees_;
+  if (offset >= file_size_) return step;
+  step.length = static_cast<size_t>(std::min<uint64_t>(length, file_size_ - offset));
+  if (is_value_on_disk()) {
+    TRY(read_resident_value(offset, into.first(step.length)));
+  } else {
+    plan_range(offset, offset + step.length, into.data(), requests, step.zeros);
+  }
+  return step;
+}
+
+bool Stream::end_read(const ReadStep& step) {
+  for (const MutableBytes part : step.zeros) std::fill(part.begin(), part.end(), std::byte{0});
+  const SharedLock lock(mutex_);
+  return step.count_frees == count_frees_;
+}
+
 /// [from, to) as a reader sees it. What `into` has up to a multiple of 4096 is overwritten, too.
 Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
   std::vector<IoRequest> requests;
   std::vector<MutableBytes> zeros;
+  plan_range(from, to, into, requests, zeros);
+  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  // Transfers end with a block, which may reach into what must read as zeros.
+  for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
+  return {};
+}
+
+/// Copies what is buffered; adds the transfers for the rest, and what is to be zeroed after them.
+void Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
+                        std::vector<IoRequest>& requests, std::vector<MutableBytes>& zeros) const {
   auto segment = buffer_.from(from / unit_bytes_);
   for (uint64_t at = from; at < to;) {
     uint64_t stop = to;
@@ -64,10 +99,6 @@ Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
     plan_read(at, stop, target, requests, zeros);
     at = stop;
   }
-  if (!requests.empty()) TRY(volume_.device().transfer(requests));
-  // Transfers end with a block, which may reach into what must read as zeros.
-  for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
-  return {};
 }
 
 /// The same without what is buffered.

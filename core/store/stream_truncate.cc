@@ -134,6 +134,7 @@ Result<> Stream::cut_step(uint64_t size, Vcn end) {
                             {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   runs_ = std::move(after);
+  ++count_frees_;
   resident_ = ends_resident;
   disk_file_size_ = sizes.file_size;
   disk_valid_ = sizes.valid_data_length;

@@ -324,5 +324,53 @@ TEST_F(ObjectStoreTest, AFullVolumeRefusesAndStaysWhole) {
   remount();
 }
 
+TEST_F(ObjectStoreTest, AnswersSeveralReadsTogether) {
+  const FilePtr small = create(store_->root(), u"small");
+  const FilePtr large = create(store_->root(), u"large");
+  const auto filled = [](size_t length, int value) {
+    return ByteVector(length, static_cast<std::byte>(value));
+  };
+  ASSERT_TRUE(store_->write(*small, 0, filled(100, 1), ObjectStore::Buffering::Buffered));
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t at = static_cast<uint64_t>(i) * 8192;
+    ASSERT_TRUE(store_->write(*large, at, filled(4096, 2 + i), ObjectStore::Buffering::Buffered));
+    // The last one stays in the buffer.
+    if (i < 3) {
+      ASSERT_TRUE(store_->flush());
+    }
+  }
+  struct Wanted {
+    File* file;
+    uint64_t offset;
+    size_t length;
+    ByteVector bytes;
+  };
+  const std::vector<Wanted> wanted = {
+      {small.get(), 0, 4096, filled(100, 1)},
+      {large.get(), 0, 4096, filled(4096, 2)},
+      {large.get(), 4096, 4096, filled(4096, 0)},
+      {large.get(), 16384, 4096, filled(4096, 4)},
+      {large.get(), 8192 + 10, 50, filled(50, 3)},
+      {large.get(), 24576, 8192, filled(4096, 5)},
+      {large.get(), 1 << 20, 4096, {}},
+  };
+  std::vector<AlignedBuffer> buffers;
+  std::vector<DataRead> reads(wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    buffers.emplace_back(align_up(wanted[i].length, 4096));
+    reads[i].file = wanted[i].file;
+    reads[i].offset = wanted[i].offset;
+    reads[i].length = wanted[i].length;
+    reads[i].into = buffers.back().bytes();
+  }
+  store_->read(reads);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    ASSERT_TRUE(reads[i].done) << i;
+    ASSERT_EQ(*reads[i].done, wanted[i].bytes.size()) << i;
+    EXPECT_TRUE(std::equal(wanted[i].bytes.begin(), wanted[i].bytes.end(), reads[i].into.begin()))
+        << i;
+  }
+}
+
 }  // namespace
 }  // namespace ntfs

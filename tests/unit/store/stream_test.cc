@@ -379,5 +379,54 @@ TEST(Stream, UsesAFragmentedVolume) {
   comb.check_all();
 }
 
+/// A read whose transfer comes later: what it returns, as far as it stands in its memory.
+struct BegunRead {
+  BegunRead(Stream& stream, uint64_t offset, size_t length) : buffer(align_up(length, 4096)) {
+    auto begun = stream.begin_read(offset, length, buffer.bytes(), requests);
+    EXPECT_TRUE(begun.has_value());
+    if (begun) step = std::move(*begun);
+  }
+  ByteVector bytes() { return {buffer.data(), buffer.data() + step.length}; }
+
+  AlignedBuffer buffer;
+  std::vector<IoRequest> requests;
+  Stream::ReadStep step;
+};
+
+TEST(Stream, LeavesTheTransferOfAReadToTheCaller) {
+  Fixture f(kSmall);
+  const ByteVector disk = pattern(3 * 4096 + 100, 1);
+  ASSERT_EQ(f.checked.write(0, disk, Buffering::Buffered), NtStatus::Success);
+  f.checked.write_back_and_check();
+  const ByteVector buffered = pattern(4096, 2);
+  ASSERT_EQ(f.checked.write(4096, buffered, Buffering::Buffered), NtStatus::Success);
+  ASSERT_EQ(f.checked.set_size(5 * 4096), NtStatus::Success);
+  BegunRead all(f.stream(), 0, 6 * 4096);
+  BegunRead behind(f.stream(), 5 * 4096, 4096);
+  EXPECT_FALSE(all.requests.empty());
+  EXPECT_TRUE(behind.requests.empty());
+  ASSERT_TRUE(f.scratch.device().transfer(all.requests).has_value());
+  EXPECT_TRUE(f.stream().end_read(all.step));
+  EXPECT_TRUE(f.stream().end_read(behind.step));
+  EXPECT_EQ(difference(f.checked.model(), all.bytes()), "");
+  EXPECT_EQ(behind.step.length, 0u);
+}
+
+TEST(Stream, SaysWhenClustersWereFreedWhileTheyWereRead) {
+  Fixture f(kSmall);
+  const auto change = [&](auto&& what) {
+    ASSERT_EQ(f.checked.write(0, pattern(8 * 4096, 1), Buffering::Buffered), NtStatus::Success);
+    f.checked.write_back_and_check();
+    BegunRead begun(f.stream(), 0, 8 * 4096);
+    ASSERT_FALSE(begun.requests.empty());
+    what();
+    EXPECT_FALSE(f.stream().end_read(begun.step));
+    f.checked.check_all();
+  };
+  change([&] { ASSERT_EQ(f.checked.punch(4096, 4096), NtStatus::Success); });
+  change([&] { ASSERT_EQ(f.checked.set_size(4096), NtStatus::Success); });
+  change([&] { ASSERT_EQ(f.checked.set_size(0), NtStatus::Success); });
+}
+
 }  // namespace
 }  // namespace ntfs

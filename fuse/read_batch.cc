@@ -1,0 +1,48 @@
+#include "fuse/read_batch.h"
+
+#include <algorithm>
+
+#include "fuse/reply.h"
+
+namespace ntfs::frontend {
+
+void ReadBatch::add(const Read& read) {
+  const MutexLock lock(mutex_);
+  waiting_.push_back(read);
+}
+
+std::vector<ReadBatch::Read> ReadBatch::take() {
+  const MutexLock lock(mutex_);
+  const auto end = waiting_.begin() + static_cast<ptrdiff_t>(std::min(waiting_.size(), kMost));
+  std::vector<Read> taken(waiting_.begin(), end);
+  waiting_.erase(waiting_.begin(), end);
+  return taken;
+}
+
+void ReadBatch::answer() {
+  const std::vector<Read> taken = take();
+  if (taken.empty()) return;
+  AlignedBuffer buffer = buffers_.take();
+  std::vector<DataRead> reads(taken.size());
+  size_t used = 0;
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const size_t room = align_up(taken[i].length, AlignedBuffer::kAlignment);
+    reads[i].file = taken[i].file;
+    reads[i].offset = taken[i].offset;
+    reads[i].length = taken[i].length;
+    reads[i].into = buffer.bytes().subspan(used, room);
+    used += room;
+  }
+  store_.read(reads);
+  for (size_t i = 0; i < taken.size(); ++i) {
+    Reply reply(taken[i].request);
+    if (reads[i].done) {
+      reply.bytes(reads[i].into.first(*reads[i].done));
+    } else {
+      reply.status(reads[i].done.error());
+    }
+  }
+  buffers_.give_back(std::move(buffer));
+}
+
+}  // namespace ntfs::frontend
