@@ -26,10 +26,9 @@ void note_acquire(LockRank) {}
 void note_release(LockRank) {}
 #endif
 
-/// How often a held lock is looked at before its holder is waited for: about what it takes to go to
-/// sleep and to be woken. From the second number on, other threads may run in between.
-constexpr int kLooks = 150;
-constexpr int kLooksAlone = 100;
+/// How often a held lock is looked at before its holder is waited for: some microseconds, about
+/// what it costs to go to sleep and to be woken.
+constexpr int kLooks = 100;
 
 void pause() {
 #if defined(__x86_64__)
@@ -45,11 +44,7 @@ bool spin(Try&& try_lock) {
   static const bool is_alone = std::thread::hardware_concurrency() < 2;
   for (int i = 0; i < (is_alone ? 1 : kLooks); ++i) {
     if (try_lock()) return true;
-    if (i < kLooksAlone) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
+    pause();
   }
   return false;
 }
