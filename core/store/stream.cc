@@ -38,7 +38,8 @@ Stream::Stream(Volume& volume, File& file)
 Stream::~Stream() {
   const ExclusiveLock lock(mutex_);
   if (promised_ != 0) volume_.clusters().withdraw_promise(ClusterCount(promised_));
-  volume_.remove_buffered(buffered_bytes_.load());
+  // One that holds nothing may be the last to go, after its volume.
+  if (const uint64_t buffered = buffered_bytes_.load()) volume_.remove_buffered(buffered);
 }
 
 // Loading.
