@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """Many at once: processes that hammer one directory and one file, also with the daemon under
-ThreadSanitizer; listings while entries come and go; rm -rf of 100,000 files.
+ThreadSanitizer; reads beside busy loops; listings while entries come and go; rm -rf of 100,000 files.
 
 usage: concurrency.py [WORD...]     only cases whose names contain a word
 NTFS_WAL_TSAN_BUILD: build folder of the daemon under ThreadSanitizer (build-thread)
 """
 import glob
+import mmap
 import os
 import subprocess
 import sys
+import time
 
 import volume
 from cases import CaseFailure, CaseSkipped, Suite, expect, expect_equal
@@ -49,6 +51,33 @@ def copies_at_once(directory):
     removals = [subprocess.Popen(["rm", "-rf", f"{directory}/copy-{i}"]) for i in range(4)]
     for removal in removals:
         expect_equal(removal.wait(timeout=300), 0, "exit code of rm")
+
+
+def reads_beside_computation(directory):
+    """Programs that compute on every processor must not make each request wait for a time slice
+    (milliseconds)."""
+    path = os.path.join(directory, "read")
+    with open(path, "wb") as out:
+        out.write(os.urandom(4 * MIB))
+        os.fsync(out.fileno())
+    loops = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())
+    ]
+    times = []
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        memory = mmap.mmap(-1, 4096)
+        for number in range(1000):
+            start = time.monotonic()
+            expect_equal(os.preadv(handle, [memory], number * 7919 % 1024 * 4096), 4096, "read")
+            times.append(time.monotonic() - start)
+    finally:
+        os.close(handle)
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    slow = sum(1 for took in times if took > 0.001) / len(times)
+    expect(slow < 0.1, f"{slow:.0%} of the reads took more than a millisecond")
 
 
 def under_thread_sanitizer(work):
@@ -101,6 +130,7 @@ def main():
         ),
         "listing while entries come and go": lambda d: exercise("listing", d),
         "copies at once": copies_at_once,
+        "reads beside programs that compute": reads_beside_computation,
         "rm -rf of 100,000 files": remove_hundred_thousand,
     }
     with volume.work_directory("concurrency") as work:
