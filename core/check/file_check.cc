@@ -181,7 +181,7 @@ void FileCheck::check_standard_information() {
                           value.size(), "$STANDARD_INFORMATION has an impossible length");
   }
   const size_t length = std::min(value.size(), sizeof(StandardInformation));
-  std::memcpy(mutable_bytes_of(information_).data(), value.data(), length);
+  std::copy_n(value.begin(), length, mutable_bytes_of(information_).begin());
   context_.records.at(file_.record()).security_id = information_.security_id.get();
   const bool has_descriptor = find(AttributeType::SecurityDescriptor, {}) != nullptr;
   // Windows leaves some of its own files without one, $Extend\$RmMetadata\$Repair for example.

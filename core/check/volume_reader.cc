@@ -44,7 +44,7 @@ bool VolumeReader::read(uint64_t offset, MutableBytes into) {
 bool VolumeReader::read(const Stream& stream, uint64_t offset, MutableBytes into) {
   ASSERT(offset <= stream.file_size && into.size() <= stream.file_size - offset);
   if (stream.resident) {
-    std::memcpy(into.data(), stream.value.data() + offset, into.size());
+    std::copy_n(stream.value.begin() + static_cast<ptrdiff_t>(offset), into.size(), into.begin());
     return true;
   }
   const uint64_t valid = std::min(stream.valid_data_length, stream.file_size);

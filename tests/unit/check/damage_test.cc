@@ -352,6 +352,12 @@ const Damage kAttributeDamages[] = {
        volume.edit_attribute(volume.find(u"plain"), AttributeType::StandardInformation, {},
                              [](MutableBytes b) { at<AttributeHeader>(b).type_code.set(0x40); });
      }},
+    {"EmptyStandardInformation", "file", "$STANDARD_INFORMATION has an impossible length",
+     [](VolumeEditor& volume) {
+       volume.edit_attribute(
+           volume.find(u"plain"), AttributeType::StandardInformation, {},
+           [](MutableBytes b) { at<ondisk::ResidentForm>(b).value_length.set(0); });
+     }},
     {"NoData", "file", "a file has no unnamed $DATA",
      [](VolumeEditor& volume) {
        volume.edit_attribute(volume.find(u"plain"), AttributeType::Data, {},
