@@ -70,7 +70,9 @@ Result<> Volume::load(std::string& why_not) {
       mft_->records()->runs.runs().back().lcn + mft_->records()->runs.runs().back().count;
   clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
                                                           geometry_.total_clusters / 8))});
-  committer_ = std::thread([this] { run_committer(); });
+  if (options_.commit_interval.count() != 0) {
+    committer_ = std::thread([this] { run_committer(); });
+  }
   return {};
 }
 

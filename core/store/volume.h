@@ -32,7 +32,9 @@ struct VolumeOptions {
   enum class Access { AsItIs, ReadOnly, ReadWrite };
   Access access = Access::ReadWrite;
   uint64_t cache_bytes = uint64_t{256} << 20;       ///< bound of buffered data and metadata pages
-  std::chrono::milliseconds commit_interval{5000};  ///< longest time a change stays out of the log
+  /// Longest time a change stays out of the log. Zero: until somebody asks for a commit or a
+  /// checkpoint, or the log is full; no thread works beside the callers then.
+  std::chrono::milliseconds commit_interval{5000};
 };
 
 class Volume {
