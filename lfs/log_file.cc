@@ -164,6 +164,7 @@ Result<> LogFile::begin_epoch(const LogStart& how, const RestartPages& old) {
     sequence = sequence_ + 1;
   }
   const RestartPage closed = closed_page(geometry_, sequence, open_log_count_);
+  if (old.state == LogState::Empty) TRY(write_first_sector(closed));
   TRY(write_restart_page(older, closed));
   TRY(write_restart_page(1 - older, closed));
 

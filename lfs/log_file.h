@@ -174,7 +174,9 @@ class LogFile {
   Result<> write_set(const FlushSet& set);
   Result<> write_tail(uint64_t target_offset);
   void make_tail_copy(uint64_t target_offset);
-  Result<> write_restart_page(size_t index, RestartPage content);
+  void make_restart_page(RestartPage content);
+  Result<> write_restart_page(size_t index, const RestartPage& content);
+  Result<> write_first_sector(const RestartPage& content);
   Result<> write_final_pages();
   RestartPage restart_page(Lsn restart_lsn, Lsn oldest, uint64_t data_bytes) const;
 

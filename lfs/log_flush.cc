@@ -179,15 +179,29 @@ RestartPage LogFile::restart_page(Lsn restart_lsn, Lsn oldest, uint64_t data_byt
   return page;
 }
 
-Result<> LogFile::write_restart_page(size_t index, RestartPage content) {
+void LogFile::make_restart_page(RestartPage content) {
   content.update_sequence_number = restart_update_sequence_;
   content.serialize(restart_buffer_.bytes());
   restart_update_sequence_ =
       struct_at<RestartPageHeader>(restart_buffer_.bytes()).update_sequence_array.get();
+}
+
+Result<> LogFile::write_restart_page(size_t index, const RestartPage& content) {
+  make_restart_page(content);
   const LogWrite write{index * kPageSize, restart_buffer_.bytes()};
   TRY(store_.write_durable({&write, 1}));
   restart_index_ = 1 - index;
   return {};
+}
+
+/// An empty log is told by its 0xFF; with the later sectors of a restart page alone it would be a
+/// damaged one, which nobody mounts. So the first sector, which has all that matters, goes ahead.
+Result<> LogFile::write_first_sector(const RestartPage& content) {
+  make_restart_page(content);
+  const MutableBytes rest = restart_buffer_.bytes().subspan(kSequenceStride);
+  std::fill(rest.begin(), rest.end(), std::byte{0xFF});
+  const LogWrite write{0, restart_buffer_.bytes()};
+  return store_.write_durable({&write, 1});
 }
 
 Result<Lsn> LogFile::write_restart(ByteView client_restart_record, Lsn new_oldest) {

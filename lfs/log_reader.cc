@@ -6,8 +6,6 @@ namespace ntfs::lfs {
 
 namespace {
 
-/// Longest client data that anyone writes: two payloads of 64 KiB and the LCN list, with room.
-constexpr uint64_t kMaximumReadableData = uint64_t{1} << 20;
 constexpr size_t kNoCopy = ~size_t{0};
 
 const RecordPageHeader& header_of(ByteView page) { return struct_at<RecordPageHeader>(page); }
@@ -26,10 +24,15 @@ Origin record_origin(Lsn lsn) { return {"log record (its LSN)", 0, lsn.raw()}; }
 
 LogReader::LogReader(LogStore& store, const RestartPage& restart, LogState state,
                      const LogGeometry& geometry)
-    : store_(&store), restart_(restart), state_(state), geometry_(geometry), groups_(kGroups) {}
+    : store_(&store),
+      restart_(restart),
+      state_(state),
+      geometry_(geometry),
+      groups_(kGroups),
+      records_(geometry) {}
 
-Result<LogReader> LogReader::open(LogStore& store) {
-  const RestartPages pages = TRY(RestartPages::read(store));
+Result<LogReader> LogReader::open(LogStore& store, LogKind kind) {
+  const RestartPages pages = TRY(RestartPages::read(store, kind));
   if (pages.state == LogState::Corrupt) {
     corrupt({"log file", 0, 0}, "restart pages", 0, "one that is valid");
     return NtStatus::LogCorrupt;
@@ -37,7 +40,7 @@ Result<LogReader> LogReader::open(LogStore& store) {
   if (pages.state == LogState::Empty) return NtStatus::EndOfFile;
   const RestartPage& restart = pages.current();
   if (!restart.is_supported_version()) return NtStatus::NotSupported;
-  if (!restart.has_client) return NtStatus::EndOfFile;
+  if (kind == LogKind::Volume && !restart.has_client) return NtStatus::EndOfFile;
   const LogGeometry geometry = TRY(restart.geometry());
   LogReader reader(store, restart, pages.state, geometry);
   if (restart.major_version >= 2) {
@@ -118,19 +121,12 @@ Result<std::optional<ByteView>> LogReader::place_page(uint64_t page) {
   return std::optional<ByteView>(group.memory.bytes().subspan(page - first, kPageSize));
 }
 
-/// The page, or the copy that stands for it.
 Result<std::optional<ByteView>> LogReader::page_at(uint64_t page) {
   const auto copy = replaced_.find(page);
   if (copy != replaced_.end()) {
     return std::optional<ByteView>(copies_[copy->second].memory.bytes());
   }
   return place_page(page);
-}
-
-LogReader::Place LogReader::next_place(Place place) const {
-  const uint64_t next = geometry_.next_page(place.page);
-  const bool wraps = next == geometry_.first_record_offset();
-  return {next, place.sequence + (wraps ? 1 : 0), kPageDataOffset};
 }
 
 // ---- The end of the log -------------------------------------------------------------------------
@@ -190,6 +186,8 @@ Result<> LogReader::find_end() {
     page = LogGeometry::page_of(geometry_.offset_of(start));
     search.last_ok = start;
     last_ = start;
+  } else if (geometry_.is_record_page(geometry_.offset_of(start))) {
+    page = geometry_.offset_of(start);  // of a private log that was opened again
   }
   const bool fast = restart_.major_version >= 2;
   for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
@@ -225,123 +223,36 @@ Result<> LogReader::find_end() {
 
 // ---- Records ------------------------------------------------------------------------------------
 
-Result<> LogReader::fetch_data(Place place, Lsn lsn, uint64_t length, Finding& finding) {
-  data_.clear();
-  data_.reserve(length);
-  while (true) {
-    const std::optional<ByteView> page = TRY(page_at(place.page));
-    if (!page || last_lsn_of(header_of(*page)) < lsn) {
-      finding = {"page with the rest of it", place.page};
-      return NtStatus::LogCorrupt;
-    }
-    const uint64_t count = std::min(length - data_.size(), kPageSize - place.in_page);
-    const ByteView piece = page->subspan(place.in_page, count);
-    data_.insert(data_.end(), piece.begin(), piece.end());
-    place.in_page += count;
-    if (data_.size() == length) break;
-    place = next_place(place);
-  }
-  place.in_page = align_up(place.in_page, 8);
-  end_ = place;
-  return {};
-}
-
-/// The record at `lsn`, or nothing and what is wrong. Errors: the store's.
-Result<std::optional<RecordView>> LogReader::fetch(Lsn lsn, Finding& finding) {
-  const uint64_t offset = geometry_.offset_of(lsn);
-  const Place place{LogGeometry::page_of(offset), geometry_.sequence_of(lsn),
-                    LogGeometry::in_page(offset)};
-  const std::optional<ByteView> page = TRY(page_at(place.page));
-  if (!page) {
-    finding = {"page", place.page};
-    return std::optional<RecordView>();
-  }
-  const RecordHeader header = struct_at<RecordHeader>(*page, place.in_page);
-  if (header.this_lsn.get() != lsn.raw()) {
-    finding = {"LSN", header.this_lsn.get()};
-    return std::optional<RecordView>();
-  }
-  const uint64_t length = header.client_data_length.get();
-  if (length > kMaximumReadableData || length >= geometry_.file_size() / 2) {
-    finding = {"client data length", length};
-    return std::optional<RecordView>();
-  }
-  const Place data_place{place.page, place.sequence, place.in_page + kRecordHeaderSize};
-  const Result<> data = fetch_data(data_place, lsn, length, finding);
-  if (!data) {
-    if (data.error() == NtStatus::LogCorrupt) return std::optional<RecordView>();
-    return data.error();
-  }
-  current_ = lsn;
-  return std::optional<RecordView>({lsn, Lsn::from_raw(header.client_previous_lsn.get()),
-                                    Lsn::from_raw(header.client_undo_next_lsn.get()),
-                                    header.record_type.get(), header.transaction_id.get(),
-                                    header.flags.get(), data_});
-}
-
 Result<RecordView> LogReader::read(Lsn lsn) {
   if (!geometry_.can_hold_record(lsn)) return NtStatus::InvalidParameter;
-  Finding finding;
-  const std::optional<RecordView> record = TRY(fetch(lsn, finding));
+  RecordReader::Finding finding;
+  const std::optional<RecordView> record = TRY(records_.fetch(*this, lsn, finding));
   if (record) return *record;
   corrupt(record_origin(lsn), finding.field, finding.value);
   return NtStatus::LogCorrupt;
 }
 
-/// Where the record behind the current one begins. A page says by its last LSN which record is the
-/// last in it; what begins after that one begins in the next page.
-Result<Lsn> LogReader::successor() {
-  const std::optional<ByteView> page = TRY(page_at(end_.page));
-  if (!page) return NtStatus::LogCorrupt;
-  Place place = end_;
-  const bool is_last = last_lsn_of(header_of(*page)) == current_;
-  if (is_last || place.in_page + kRecordHeaderSize > kPageSize) place = next_place(place);
-  return geometry_.lsn_at(place.sequence, place.page + place.in_page);
-}
-
 Result<RecordView> LogReader::next() {
-  if (current_ >= last_) return NtStatus::EndOfFile;
-  const Lsn before = current_;
-  const Lsn lsn = TRY(successor());
+  const Lsn before = records_.current();
+  if (before >= last_) return NtStatus::EndOfFile;
+  const Lsn lsn = TRY(records_.successor(*this));
   if (lsn > last_) return NtStatus::EndOfFile;
-  Finding finding;
-  std::optional<RecordView> record = TRY(fetch(lsn, finding));
+  RecordReader::Finding finding;
+  std::optional<RecordView> record = TRY(records_.fetch(*this, lsn, finding));
   if (record) return *record;
   if (before < oldest_lsn()) {
-    const uint64_t offset = geometry_.offset_of(lsn);
-    const Place from{LogGeometry::page_of(offset), geometry_.sequence_of(lsn),
-                     LogGeometry::in_page(offset)};
-    record = TRY(search_forward(from, oldest_lsn()));
+    record = TRY(records_.search_forward(*this, records_.place_of(lsn), oldest_lsn()));
     if (record) return *record;
   }
   corrupt(record_origin(lsn), finding.field, finding.value);
   return NtStatus::LogCorrupt;
 }
 
-/// The first record at or behind `from` and at or before `limit`. Record headers are easy to tell:
-/// they begin with their own position.
-Result<std::optional<RecordView>> LogReader::search_forward(Place from, Lsn limit) {
-  for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
-    for (; from.in_page + kRecordHeaderSize <= kPageSize; from.in_page += 8) {
-      const std::optional<ByteView> page = TRY(page_at(from.page));
-      if (!page) break;
-      const Lsn lsn = geometry_.lsn_at(from.sequence, from.page + from.in_page);
-      if (lsn > limit) return std::optional<RecordView>();
-      if (struct_at<le64>(*page, from.in_page).get() != lsn.raw()) continue;
-      Finding finding;
-      const std::optional<RecordView> record = TRY(fetch(lsn, finding));
-      if (record) return record;
-    }
-    from = next_place(from);
-  }
-  return std::optional<RecordView>();
-}
-
 Result<Lsn> LogReader::first_readable_lsn() {
   const Lsn oldest = oldest_lsn();
   if (!geometry_.can_hold_record(oldest)) return last_;
-  Place place{LogGeometry::page_of(geometry_.offset_of(oldest)), geometry_.sequence_of(oldest),
-              kPageDataOffset};
+  RecordReader::Place place = records_.place_of(oldest);
+  place.in_page = kPageDataOffset;
   const uint64_t end_page = LogGeometry::page_of(geometry_.offset_of(last_));
   // Backwards, as long as the page before is of this lap and not the one where the log ends.
   for (uint64_t count = 0; count < geometry_.record_pages(); ++count) {
@@ -358,7 +269,7 @@ Result<Lsn> LogReader::first_readable_lsn() {
     place.page = before;
     place.sequence = sequence;
   }
-  const std::optional<RecordView> record = TRY(search_forward(place, oldest));
+  const std::optional<RecordView> record = TRY(records_.search_forward(*this, place, oldest));
   return record ? record->lsn : oldest;
 }
 

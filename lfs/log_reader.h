@@ -8,43 +8,29 @@
 #include <array>
 #include <map>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "lfs/log_format.h"
 #include "lfs/log_store.h"
 #include "lfs/page_buffer.h"
+#include "lfs/record_reader.h"
 #include "lfs/restart_area.h"
 
 namespace ntfs::lfs {
 
-/// One record of the log. `data` is valid until the next call of the reader.
-struct RecordView {
-  Lsn lsn;
-  Lsn previous;
-  Lsn undo_next;
-  uint32_t type = 0;  ///< RecordType, or what a damaged log says
-  uint32_t transaction_id = 0;
-  uint16_t flags = 0;  ///< kRecordMultiPage, ...
-  ByteView data;       ///< client data
-
-  bool is_client() const { return type == static_cast<uint32_t>(RecordType::Client); }
-  bool is_restart() const { return type == static_cast<uint32_t>(RecordType::ClientRestart); }
-};
-
-class LogReader {
+class LogReader : private PageSource {
  public:
-  /// LogCorrupt: no restart page makes sense. EndOfFile: the log is empty or closed without a
-  /// client, there are no records to speak of. NotSupported: version above 2.0.
+  /// LogCorrupt: no restart page makes sense. EndOfFile: the log is empty or a volume's and closed
+  /// without a client, there are no records to speak of. NotSupported: version above 2.0.
   /// `store` must outlive the result.
-  static Result<LogReader> open(LogStore& store);
+  static Result<LogReader> open(LogStore& store, LogKind kind = LogKind::Volume);
 
   const RestartPage& restart() const { return restart_; }
   LogState state() const { return state_; }
   const LogGeometry& geometry() const { return geometry_; }
   /// Oldest record that a replay may need.
   Lsn oldest_lsn() const { return restart_.oldest_lsn; }
-  /// The end: the last record that is whole.
+  /// The end: the last record that is whole. None where a private log has none since it was opened.
   Lsn last_lsn() const { return last_; }
   /// The first record that can still be found in the file, at or before oldest_lsn().
   Result<Lsn> first_readable_lsn();
@@ -56,6 +42,10 @@ class LogReader {
   /// the chain breaks. Before oldest_lsn(), where nobody keeps records whole, it goes on behind a
   /// break with the next record that can be found.
   Result<RecordView> next();
+  /// Where the record read last ends.
+  const RecordReader::Place& end() const { return records_.end(); }
+  /// The page, or the copy that stands for it.
+  Result<std::optional<ByteView>> page_at(uint64_t page) override;
 
  private:
   static constexpr size_t kGroupPages = 16;
@@ -72,16 +62,6 @@ class LogReader {
     uint64_t target = 0;
     PageBuffer memory;
     const RecordPageHeader& header() const { return struct_at<RecordPageHeader>(memory.bytes()); }
-  };
-  /// A place in the log: the page and the sequence number that LSNs have there.
-  struct Place {
-    uint64_t page = 0;
-    uint64_t sequence = 0;
-    uint64_t in_page = 0;
-  };
-  struct Finding {
-    std::string_view field;
-    uint64_t value = 0;
   };
   /// State of the search for the end.
   struct Search {
@@ -104,13 +84,6 @@ class LogReader {
   size_t best_copy(uint64_t page, const Search& search) const;
 
   Result<std::optional<ByteView>> place_page(uint64_t page);
-  Result<std::optional<ByteView>> page_at(uint64_t page);
-  Place next_place(Place place) const;
-  Result<std::optional<RecordView>> fetch(Lsn lsn, Finding& finding);
-  Result<> fetch_data(Place place, Lsn lsn, uint64_t length, Finding& finding);
-  Result<std::optional<RecordView>> search_forward(Place from, Lsn limit);
-  Result<Lsn> successor();
-
   LogStore* store_;
   RestartPage restart_;
   LogState state_;
@@ -119,9 +92,7 @@ class LogReader {
   std::vector<Copy> copies_;
   std::map<uint64_t, size_t> replaced_;  ///< page offset -> index of the copy that counts
   std::vector<Group> groups_;
-  Lsn current_;  ///< the record read last
-  Place end_;    ///< where it ends
-  ByteVector data_;
+  RecordReader records_;
 };
 
 }  // namespace ntfs::lfs

@@ -12,7 +12,7 @@ constexpr size_t kRestartAreaOffset = 0x30;
 constexpr size_t kClientArrayOffset = 0x40;
 constexpr size_t kRestartSequenceArrayOffset = 0x1E;
 constexpr size_t kFirstSectorEnd = kSequenceStride - 2;
-constexpr std::array<uint16_t, 4> kClientName = {'N', 'T', 'F', 'S'};
+constexpr std::u16string_view kClientName = u"NTFS";
 
 /// What is wrong with a restart page.
 struct Finding {
@@ -47,10 +47,11 @@ std::optional<Finding> check_header(const RestartPageHeader& header) {
   return std::nullopt;
 }
 
-std::optional<Finding> check_area(const RestartArea& area, size_t area_offset,
-                                  uint64_t store_bytes) {
+std::optional<Finding> check_area(const RestartArea& area, size_t area_offset, uint64_t store_bytes,
+                                  LogKind kind) {
   const size_t clients = area.log_clients.get();
-  if (clients > 1) return Finding{"log clients", clients};
+  const size_t most = kind == LogKind::Volume ? 1 : RestartPage::kMaximumClients;
+  if (clients > most) return Finding{"log clients", clients};
   const size_t array = area.client_array_offset.get();
   if (array % 8 != 0 || array < kRestartAreaMinimum || area_offset + array > kFirstSectorEnd) {
     return Finding{"client array offset", array};
@@ -77,16 +78,34 @@ std::optional<Finding> check_area(const RestartArea& area, size_t area_offset,
 }
 
 std::optional<Finding> read_client(const ClientEntry& entry, RestartPage& page) {
-  const size_t units = entry.name_length.get() / 2;
   bool known = entry.name_length.get() == 2 * kClientName.size();
   for (size_t i = 0; known && i < kClientName.size(); ++i) {
     known = entry.name[i].get() == kClientName[i];
   }
-  if (!known) return Finding{"client name length", units};
+  if (!known) return Finding{"client name length", entry.name_length.get() / 2};
   page.has_client = true;
   page.client_sequence_number = entry.sequence_number.get();
   page.oldest_lsn = Lsn::from_raw(entry.oldest_lsn.get());
   page.client_restart_lsn = Lsn::from_raw(entry.client_restart_lsn.get());
+  return std::nullopt;
+}
+
+/// The entries of a private log: all in use, in the order of the array.
+std::optional<Finding> read_clients(ByteView page, size_t array, size_t count,
+                                    RestartPage& result) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto& entry = struct_at<ClientEntry>(page, array + i * sizeof(ClientEntry));
+    const size_t length = entry.name_length.get();
+    if (length % 2 != 0 || length > sizeof(entry.name))
+      return Finding{"client name length", length};
+    RestartClient client;
+    for (size_t unit = 0; unit < length / 2; ++unit) {
+      client.name.push_back(static_cast<char16_t>(entry.name[unit].get()));
+    }
+    client.oldest_lsn = Lsn::from_raw(entry.oldest_lsn.get());
+    client.restart_lsn = Lsn::from_raw(entry.client_restart_lsn.get());
+    result.clients.push_back(std::move(client));
+  }
   return std::nullopt;
 }
 
@@ -105,16 +124,17 @@ bool repair(MutableBytes page) {
 }
 
 /// Takes `page` apart; nullopt and the values, or what is wrong.
-std::optional<Finding> examine(MutableBytes page, uint64_t store_bytes, RestartPage& result) {
+std::optional<Finding> examine(MutableBytes page, uint64_t store_bytes, LogKind kind,
+                               RestartPage& result) {
   const auto& header = struct_at<RestartPageHeader>(page);
   if (const auto finding = check_header(header)) return finding;
   const size_t array = header.header.update_sequence_array_offset.get();
   if (!repair(page)) return Finding{"update sequence array", array};
   const size_t area_offset = header.restart_area_offset.get();
   const auto& area = struct_at<RestartArea>(page, area_offset);
-  if (const auto finding = check_area(area, area_offset, align_down(store_bytes, kPageSize))) {
-    return finding;
-  }
+  const uint64_t whole_pages = align_down(store_bytes, kPageSize);
+  if (const auto finding = check_area(area, area_offset, whole_pages, kind)) return finding;
+  result.kind = kind;
   result.from_chkdsk = has_signature(header.header, "CHKD");
   result.major_version = header.major_version.get();
   result.minor_version = header.minor_version.get();
@@ -129,10 +149,22 @@ std::optional<Finding> examine(MutableBytes page, uint64_t store_bytes, RestartP
   result.last_lsn_data_length = area.last_lsn_data_length.get();
   const size_t array_offset = area.client_array_offset.get();
   if (array_offset >= sizeof(RestartArea)) result.open_log_count = area.open_log_count.get();
+  if (kind == LogKind::Private) {
+    return read_clients(page, area_offset + array_offset, area.log_clients.get(), result);
+  }
   const uint16_t in_use = area.client_in_use_list.get();
   if (result.from_chkdsk || in_use == kNoClient) return std::nullopt;
   result.client_index = in_use;
   return read_client(struct_at<ClientEntry>(page, area_offset + array_offset), result);
+}
+
+void write_client(const RestartClient& client, ClientEntry& entry) {
+  entry.oldest_lsn.set(client.oldest_lsn.raw());
+  entry.client_restart_lsn.set(client.restart_lsn.raw());
+  entry.previous_client.set(kNoClient);
+  entry.next_client.set(kNoClient);
+  entry.name_length.set(static_cast<uint32_t>(2 * client.name.size()));
+  for (size_t i = 0; i < client.name.size(); ++i) entry.name[i].set(client.name[i]);
 }
 
 bool is_all_ones(ByteView bytes) {
@@ -141,6 +173,9 @@ bool is_all_ones(ByteView bytes) {
 
 LogState classify(const RestartPage& page) {
   if (page.major_version > 2) return LogState::Unclean;  // a form that nobody here can judge
+  if (page.kind == LogKind::Private) {
+    return (page.flags & kRestartCleanDismount) != 0 ? LogState::Clean : LogState::Unclean;
+  }
   if (page.from_chkdsk || !page.has_client) return LogState::Clean;
   return (page.flags & kRestartCleanDismount) != 0 ? LogState::Clean : LogState::Unclean;
 }
@@ -166,7 +201,7 @@ Result<RestartPage> RestartPage::parse(ByteView page, uint64_t store_bytes, cons
   PageBuffer copy(kPageSize);
   std::copy(page.begin(), page.end(), copy.bytes().begin());
   RestartPage result;
-  if (const auto finding = examine(copy.bytes(), store_bytes, result)) {
+  if (const auto finding = examine(copy.bytes(), store_bytes, LogKind::Volume, result)) {
     return corrupt(origin, finding->field, finding->value);
   }
   return result;
@@ -190,12 +225,16 @@ void RestartPage::serialize(MutableBytes page) const {
 
   auto& area = struct_at<RestartArea>(page, kRestartAreaOffset);
   area.current_lsn.set(current_lsn.raw());
-  area.log_clients.set(1);
-  area.client_free_list.set(has_client ? kNoClient : 0);
-  area.client_in_use_list.set(has_client ? 0 : kNoClient);
+  const bool volume = kind == LogKind::Volume;
+  const size_t count = volume ? 1 : clients.size();
+  ASSERT(count <= kMaximumClients);
+  area.log_clients.set(static_cast<uint16_t>(count));
+  area.client_free_list.set(volume && !has_client ? 0 : kNoClient);
+  area.client_in_use_list.set((volume ? has_client : count != 0) ? 0 : kNoClient);
   area.flags.set(flags);
   area.sequence_number_bits.set(sequence_number_bits);
-  area.restart_area_length.set(kClientArrayOffset + sizeof(ClientEntry));
+  area.restart_area_length.set(
+      static_cast<uint16_t>(kClientArrayOffset + count * sizeof(ClientEntry)));
   area.client_array_offset.set(kClientArrayOffset);
   area.file_size.set(file_size);
   area.last_lsn_data_length.set(last_lsn_data_length);
@@ -203,14 +242,18 @@ void RestartPage::serialize(MutableBytes page) const {
   area.page_data_offset.set(kPageDataOffset);
   area.open_log_count.set(open_log_count);
 
-  auto& client = struct_at<ClientEntry>(page, kRestartAreaOffset + kClientArrayOffset);
-  client.oldest_lsn.set(oldest_lsn.raw());
-  client.client_restart_lsn.set(client_restart_lsn.raw());
-  client.previous_client.set(kNoClient);
-  client.next_client.set(kNoClient);
-  client.sequence_number.set(client_sequence_number);
-  client.name_length.set(2 * kClientName.size());
-  for (size_t i = 0; i < kClientName.size(); ++i) client.name[i].set(kClientName[i]);
+  for (size_t i = 0; i < count; ++i) {
+    auto& entry = struct_at<ClientEntry>(
+        page, kRestartAreaOffset + kClientArrayOffset + i * sizeof(ClientEntry));
+    if (volume) {
+      write_client({std::u16string(kClientName), oldest_lsn, client_restart_lsn}, entry);
+      entry.sequence_number.set(client_sequence_number);
+    } else {
+      write_client(clients[i], entry);
+      if (i != 0) entry.previous_client.set(static_cast<uint16_t>(i - 1));
+      if (i + 1 != count) entry.next_client.set(static_cast<uint16_t>(i + 1));
+    }
+  }
   protect(page);
 }
 
@@ -223,7 +266,7 @@ Result<LogGeometry> RestartPage::geometry() const {
                                 major_version >= 2 ? kFirstRecordOffset2 : kFirstRecordOffset);
 }
 
-Result<RestartPages> RestartPages::read(LogStore& store) {
+Result<RestartPages> RestartPages::read(LogStore& store, LogKind kind) {
   RestartPages result;
   if (store.size_bytes() < kMinimumLogBytes) return result;
   PageBuffer memory(2 * kPageSize);
@@ -235,7 +278,7 @@ Result<RestartPages> RestartPages::read(LogStore& store) {
   for (size_t i = 0; i < result.pages.size(); ++i) {
     RestartPage page;
     const MutableBytes bytes = memory.bytes().subspan(i * kPageSize, kPageSize);
-    if (!examine(bytes, store.size_bytes(), page)) result.pages[i] = page;
+    if (!examine(bytes, store.size_bytes(), kind, page)) result.pages[i] = std::move(page);
   }
   const auto& [a, b] = result.pages;
   if (!a && !b) return result;

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "lfs/log_format.h"
 #include "lfs/log_store.h"
@@ -21,8 +23,25 @@ enum class LogState {
 /// "clean", "unclean", "empty", "corrupt".
 std::string_view name_of(LogState state);
 
+/// Whose log it is.
+enum class LogKind {
+  Volume,   ///< a volume's $LogFile: one client, "NTFS"; other replayers read it
+  Private,  ///< a log file of its own: any number of clients up to kMaximumClients
+};
+
+/// A client of a private log, as a restart page lists it.
+struct RestartClient {
+  std::u16string name;  ///< at most 64 units
+  Lsn oldest_lsn;
+  Lsn restart_lsn;  ///< none before the first restart record
+};
+
 /// What one restart page says, checked.
 struct RestartPage {
+  /// Entries that fit into the page.
+  static constexpr size_t kMaximumClients = 24;
+
+  LogKind kind = LogKind::Volume;
   bool from_chkdsk = false;
   uint16_t major_version = 0;
   uint16_t minor_version = 0;
@@ -38,8 +57,9 @@ struct RestartPage {
   uint32_t sequence_number_bits = 0;
   uint32_t last_lsn_data_length = 0;
   uint32_t open_log_count = 0;
+  std::vector<RestartClient> clients;  ///< of a private log; all in use
 
-  /// `page` as read from byte `position` of a log file of `store_bytes`. FileCorruptError
+  /// `page` as read from byte `position` of a volume's log file of `store_bytes`. FileCorruptError
   /// (reported): not a restart page that ntfs3 and ntfs-3g would take.
   static Result<RestartPage> parse(ByteView page, uint64_t store_bytes, const Origin& origin);
   /// The page as it goes to the device; 4096 bytes. For LFS 1.1 only.
@@ -59,7 +79,7 @@ struct RestartPages {
   const RestartPage& current() const { return *pages[newest]; }
 
   /// Errors: the store's only.
-  static Result<RestartPages> read(LogStore& store);
+  static Result<RestartPages> read(LogStore& store, LogKind kind = LogKind::Volume);
 };
 
 }  // namespace ntfs::lfs

@@ -6,10 +6,14 @@ std::string_view name_of(NtStatus status) {
   switch (status) {
     case NtStatus::Success:
       return "STATUS_SUCCESS";
+    case NtStatus::LogNoRestart:
+      return "STATUS_LOG_NO_RESTART";
     case NtStatus::BufferOverflow:
       return "STATUS_BUFFER_OVERFLOW";
     case NtStatus::NoMoreFiles:
       return "STATUS_NO_MORE_FILES";
+    case NtStatus::DeviceBusy:
+      return "STATUS_DEVICE_BUSY";
     case NtStatus::NoMoreEntries:
       return "STATUS_NO_MORE_ENTRIES";
     case NtStatus::Unsuccessful:
@@ -112,8 +116,30 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_FILE_SYSTEM_LIMITATION";
     case NtStatus::FileTooLarge:
       return "STATUS_FILE_TOO_LARGE";
+    case NtStatus::LogBlockIncomplete:
+      return "STATUS_LOG_BLOCK_INCOMPLETE";
+    case NtStatus::LogBlocksExhausted:
+      return "STATUS_LOG_BLOCKS_EXHAUSTED";
+    case NtStatus::LogBlockInvalid:
+      return "STATUS_LOG_BLOCK_INVALID";
     case NtStatus::LogCorrupt:
       return "STATUS_LOG_METADATA_CORRUPT";
+    case NtStatus::LogReservationInvalid:
+      return "STATUS_LOG_RESERVATION_INVALID";
+    case NtStatus::LogStartOfLog:
+      return "STATUS_LOG_START_OF_LOG";
+    case NtStatus::LogRecordNonexistent:
+      return "STATUS_LOG_RECORD_NONEXISTENT";
+    case NtStatus::LogRecordsReservedInvalid:
+      return "STATUS_LOG_RECORDS_RESERVED_INVALID";
+    case NtStatus::LogSpaceReservedInvalid:
+      return "STATUS_LOG_SPACE_RESERVED_INVALID";
+    case NtStatus::LogTailInvalid:
+      return "STATUS_LOG_TAIL_INVALID";
+    case NtStatus::LogFullHandlerInProgress:
+      return "STATUS_LOG_FULL_HANDLER_IN_PROGRESS";
+    case NtStatus::LogAppendedFlushFailed:
+      return "STATUS_LOG_APPENDED_FLUSH_FAILED";
   }
   return "STATUS_?";
 }

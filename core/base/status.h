@@ -10,8 +10,10 @@ namespace ntfs {
 
 enum class NtStatus : uint32_t {
   Success = 0x00000000,
+  LogNoRestart = 0x401A000C,
   BufferOverflow = 0x80000005,
   NoMoreFiles = 0x80000006,
+  DeviceBusy = 0x80000011,
   NoMoreEntries = 0x8000001A,
   Unsuccessful = 0xC0000001,
   NotImplemented = 0xC0000002,
@@ -63,7 +65,18 @@ enum class NtStatus : uint32_t {
   IoReparseDataInvalid = 0xC0000278,
   FileSystemLimitation = 0xC0000427,
   FileTooLarge = 0xC0000904,
-  LogCorrupt = 0xC01A000A,  // STATUS_LOG_METADATA_CORRUPT
+  LogBlockIncomplete = 0xC01A0004,
+  LogBlocksExhausted = 0xC01A0006,
+  LogBlockInvalid = 0xC01A000A,
+  LogCorrupt = 0xC01A000D,  // STATUS_LOG_METADATA_CORRUPT
+  LogReservationInvalid = 0xC01A0010,
+  LogStartOfLog = 0xC01A0013,
+  LogRecordNonexistent = 0xC01A0019,
+  LogRecordsReservedInvalid = 0xC01A001A,
+  LogSpaceReservedInvalid = 0xC01A001B,
+  LogTailInvalid = 0xC01A001C,
+  LogFullHandlerInProgress = 0xC01A0026,
+  LogAppendedFlushFailed = 0xC01A002F,
 };
 
 /// The documented name, e.g. "STATUS_DISK_FULL"; "STATUS_?" for a value that is not listed.
