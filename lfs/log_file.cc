@@ -11,7 +11,8 @@ namespace {
 
 /// Record pages that stay between the newest page and the oldest one that is needed.
 constexpr uint64_t kSlackPages = 4;
-/// For the records of write_restart() and close(), fillers before them included.
+/// For the records of write_restart() and close(), fillers before them included, and the filler
+/// behind the end of the file.
 constexpr uint64_t kRestartReserve = 4 * kPageSize;
 constexpr size_t kFormatWriteBytes = size_t{4} << 20;
 /// Of update sequence numbers; protect() takes the next one.
@@ -325,26 +326,33 @@ Lsn LogFile::append_locked(const Pending& record) {
   return lsn;
 }
 
-/// Fills the rest of the open page, so that the next record starts a new one. Where the filler is
-/// longer than the rest, it spills into the new page; without an open page it starts one.
-void LogFile::append_filler_locked() {
+void LogFile::append_filler_locked(uint64_t data_bytes) {
   const ByteView part = filler_;
-  const uint64_t room = std::max(room_locked(), kRecordHeaderSize) - kRecordHeaderSize;
-  append_locked({RecordType::Client,
-                 filler_transaction_id_,
-                 Lsn(),
-                 Lsn(),
-                 {&part, 1},
-                 std::max(align_up(filler_.size(), 8), room)});
+  append_locked({RecordType::Client, filler_transaction_id_, Lsn(), Lsn(), {&part, 1}, data_bytes});
 }
 
-/// ntfsrecover loses its way where the log ends in a page whose predecessor is covered by one
-/// record. Moves the end of the log on to a page behind.
+/// Fills the rest of the open page, so that the next record starts a new one. Where the filler is
+/// longer than the rest, it spills into the new page; without an open page it starts one.
+void LogFile::fill_page_locked() {
+  const uint64_t room = std::max(room_locked(), kRecordHeaderSize) - kRecordHeaderSize;
+  append_filler_locked(std::max(align_up(filler_.size(), 8), room));
+}
+
+/// Moves the end of the log out of two places where others lose their way (log_format.md,
+/// "Sealing").
 void LogFile::seal_locked() {
-  if (!follows_covered_page_) return;
-  if (has_open_page_) append_filler_locked();
-  if (follows_covered_page_) append_filler_locked();
-  ASSERT(!follows_covered_page_);
+  if (follows_covered_page_) {
+    if (has_open_page_) fill_page_locked();
+    if (follows_covered_page_) fill_page_locked();
+    ASSERT(!follows_covered_page_);
+  }
+  if (!has_open_page_ || next_offset_ != geometry_.next_page(geometry_.first_record_offset())) {
+    return;
+  }
+  const auto last_end = Lsn::from_raw(page_header(open_page_locked()).last_end_lsn.get());
+  if (geometry_.sequence_of(last_end) != sequence_) {
+    append_filler_locked(align_up(filler_.size(), 8));
+  }
 }
 
 /// ntfs3 starts its search in the page where this record begins: the whole record and the header of
@@ -353,7 +361,7 @@ Lsn LogFile::append_restart_locked(ByteView client_restart_record) {
   const uint64_t data_bytes = client_restart_record.size();
   ASSERT(data_bytes % 8 == 0 && data_bytes != 0 && data_bytes <= kMaximumRestartRecord);
   seal_locked();
-  if (has_open_page_ && room_locked() < data_bytes + 2 * kRecordHeaderSize) append_filler_locked();
+  if (has_open_page_ && room_locked() < data_bytes + 2 * kRecordHeaderSize) fill_page_locked();
   return append_locked(
       {RecordType::ClientRestart, 0, Lsn(), Lsn(), {&client_restart_record, 1}, data_bytes});
 }

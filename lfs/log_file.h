@@ -158,7 +158,8 @@ class LogFile {
 
   Lsn append_locked(const Pending& record) REQUIRES(mutex_);
   Lsn append_restart_locked(ByteView client_restart_record) REQUIRES(mutex_);
-  void append_filler_locked() REQUIRES(mutex_);
+  void append_filler_locked(uint64_t data_bytes) REQUIRES(mutex_);
+  void fill_page_locked() REQUIRES(mutex_);
   void seal_locked() REQUIRES(mutex_);
   void start_page_locked() REQUIRES(mutex_);
   uint64_t room_locked() const REQUIRES(mutex_);
