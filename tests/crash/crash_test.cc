@@ -1,0 +1,328 @@
+// The crash rig: runs workloads on a device that records what it is told, makes the images that
+// power cuts would have left, recovers and judges each (judge.h says by what rule).
+// The last line of the output is "N images, N failures"; the exit code is 1 when there were any.
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <random>
+
+#include "tests/crash/trial.h"
+
+namespace ntfs::crash {
+namespace {
+
+/// An image that takes longer than this hangs.
+constexpr unsigned kMostSecondsAnImage = 60;
+constexpr size_t kMostFailures = 25;
+constexpr size_t kMostWorkers = 64;
+/// Of the images wanted, the part that the sequences of one and two operations get.
+constexpr double kPairShare = 0.6;
+constexpr size_t kFewestPairImages = 4;
+constexpr size_t kImagesARandomWorkload = 250;
+/// One image in so many is crashed again during its recovery, or used afterwards.
+constexpr size_t kRecrashOneIn = 24;
+constexpr size_t kRecrashes = 6;
+constexpr size_t kUseOneIn = 24;
+constexpr size_t kUses = 6;
+
+struct Options {
+  uint64_t seed = 0;
+  uint64_t images = 100000;
+  uint64_t seconds = 0;
+  uint64_t workers = 0;
+  std::string only;
+  std::string replay;
+  std::string save;
+  bool verbose = false;
+};
+
+/// What the workers and the parent share.
+struct Board {
+  std::atomic<uint64_t> next_workload;
+  std::atomic<uint64_t> workloads;
+  std::atomic<uint64_t> images;
+  std::atomic<uint64_t> recrashed;
+  std::atomic<uint64_t> used;
+  std::atomic<uint64_t> failures;
+  char current[kMostWorkers][512];  ///< the case that the worker has in hand
+};
+
+Board* board = nullptr;
+size_t worker_number = 0;
+
+void announce(const std::string& case_text) {
+  std::snprintf(board->current[worker_number], sizeof(board->current[0]), "%s", case_text.c_str());
+  alarm(kMostSecondsAnImage);
+}
+
+void report_failure(const std::string& case_text, const std::string& failure) {
+  ++board->failures;
+  const std::string text = fmt::format("FAIL {}\n    {}\n    again: crash_test --replay {}\n",
+                                       case_text, failure, case_text);
+  (void)!write(STDOUT_FILENO, text.data(), text.size());
+}
+
+/// Starts, by shape.
+class Starts {
+ public:
+  const Start& of(const Shape& shape) {
+    auto& start = starts_[shape];
+    if (start == nullptr) start = std::make_unique<Start>(shape);
+    return *start;
+  }
+
+ private:
+  std::map<Shape, std::unique_ptr<Start>> starts_;
+};
+
+std::string file_name_of(const std::string& case_text) {
+  std::string name = case_text;
+  std::replace(name.begin(), name.end(), '@', '_');
+  return name + ".img";
+}
+
+void save_image(const Options& options, Trial& trial, const std::string& case_text,
+                const DiskImage& crashed) {
+  if (options.save.empty()) return;
+  const auto parsed = Case::parse(case_text);
+  if (parsed) trial.save(*parsed, crashed, options.save + "/" + file_name_of(case_text));
+}
+
+class Worker {
+ public:
+  Worker(const Options& options, Starts& starts) : options_(options), starts_(starts) {}
+
+  void try_workload(const std::string& name, size_t limit, uint64_t seed) {
+    announce(name);
+    const auto workload = make_workload(name);
+    if (!workload) return report_failure(name, "there is no such workload");
+    const Start& start = starts_.of(workload->shape);
+    if (!start.failure.empty()) return report_failure(name, start.failure);
+    const Run run = run_workload(*workload, start);
+    if (!run.failure.empty()) return report_failure(name, "before any crash: " + run.failure);
+    ++board->workloads;
+    Trial trial(start, run, announce);
+    const std::string wrong = trial.try_closed();
+    if (!wrong.empty()) return report_failure(name, "without a crash: " + wrong);
+    CutDisks disks(start.disk, run.recording, start.shape.sector_size);
+    std::mt19937_64 random(seed);
+    const uint32_t sector = start.shape.sector_size;
+    for (const PowerCut& cut : choose_cuts(run.recording, sector, limit, random())) {
+      const auto crashed = disks.make(cut, run.window(cut.call).promised);
+      if (crashed == nullptr) continue;
+      Trial::Extras extras;
+      if (random() % kRecrashOneIn == 0) extras.recrashes = kRecrashes;
+      if (random() % kUseOneIn == 0) extras.uses = kUses;
+      extras.seed = random();
+      const Outcome outcome = trial.try_image({name, {cut}}, *crashed, extras);
+      board->images += outcome.images;
+      board->recrashed += outcome.recrashed;
+      board->used += outcome.used;
+      if (outcome.failure.empty()) continue;
+      report_failure(outcome.case_text, outcome.failure);
+      save_image(options_, trial, outcome.case_text, *crashed);
+      return;  // the next images of this workload mostly say the same
+    }
+  }
+
+ private:
+  const Options& options_;
+  Starts& starts_;
+};
+
+/// The sequences, in random order, then random workloads without end.
+class Schedule {
+ public:
+  explicit Schedule(const Options& options) : options_(options) {
+    for (const uint32_t cluster_size : {4096, 512, 65536}) {
+      for (const std::string& name : pair_names(cluster_size)) add(name);
+      if (options.only.empty() && options.seconds == 0) break;  // all sizes in long runs
+    }
+    std::mt19937_64 random(options.seed);
+    std::shuffle(pairs_.begin(), pairs_.end(), random);
+    for (const std::string& kind : random_kinds()) {
+      if (kind.starts_with(options.only) || options.only.starts_with(kind + "-")) {
+        kinds_.push_back(kind);
+      }
+    }
+    const double wanted = static_cast<double>(options.images) * kPairShare;
+    const double each = pairs_.empty() ? 0 : wanted / static_cast<double>(pairs_.size());
+    pair_images_ = std::max(static_cast<size_t>(each), kFewestPairImages);
+  }
+
+  size_t count_pairs() const { return pairs_.size(); }
+
+  /// "" when there is nothing left.
+  std::string name(uint64_t number) const {
+    if (number < pairs_.size()) return pairs_[number];
+    if (kinds_.empty()) return "";
+    if (options_.only.find('-') != std::string::npos) {
+      return number == pairs_.size() ? options_.only : "";
+    }
+    const std::string& kind = kinds_[number % kinds_.size()];
+    return fmt::format("{}-{}", kind, options_.seed * 1000000 + number);
+  }
+  size_t images(uint64_t number) const {
+    if (options_.images == 0) return 0;
+    return number < pairs_.size() ? pair_images_ : kImagesARandomWorkload;
+  }
+
+ private:
+  void add(const std::string& name) {
+    if (name.starts_with(options_.only)) pairs_.push_back(name);
+  }
+
+  const Options& options_;
+  std::vector<std::string> pairs_;
+  std::vector<std::string> kinds_;
+  size_t pair_images_ = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+bool is_done(const Options& options, const Schedule& schedule, uint64_t number,
+             Clock::time_point start) {
+  if (board->failures >= kMostFailures) return true;
+  if (number < schedule.count_pairs()) return false;
+  const bool has_time = Clock::now() - start < std::chrono::seconds(options.seconds);
+  return board->images >= options.images && !has_time;
+}
+
+[[noreturn]] void run_worker(const Options& options, const Schedule& schedule,
+                             Clock::time_point start) {
+  if (!options.verbose) {
+    // What the store reports is known to whoever replays a case.
+    if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(2);
+  }
+  Starts starts;
+  Worker worker(options, starts);
+  while (true) {
+    const uint64_t number = board->next_workload++;
+    const std::string name = schedule.name(number);
+    if (name.empty() || is_done(options, schedule, number, start)) _exit(0);
+    worker.try_workload(name, schedule.images(number), options.seed + number);
+  }
+}
+
+pid_t start_worker(size_t number, const Options& options, const Schedule& schedule,
+                   Clock::time_point start) {
+  const pid_t child = fork();
+  if (child == 0) {
+    worker_number = number;
+    run_worker(options, schedule, start);
+  }
+  return child;
+}
+
+/// Starts the workers, and again those that an image kills.
+void run_all(const Options& options, const Schedule& schedule) {
+  const auto start = Clock::now();
+  std::map<pid_t, size_t> workers;
+  for (size_t i = 0; i < options.workers; ++i) {
+    workers[start_worker(i, options, schedule, start)] = i;
+  }
+  while (!workers.empty()) {
+    int status = 0;
+    const pid_t child = wait(&status);
+    if (child < 0) return;
+    const size_t number = workers[child];
+    workers.erase(child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+    const bool hangs = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+    report_failure(board->current[number],
+                   hangs ? fmt::format("no end after {} s", kMostSecondsAnImage)
+                         : fmt::format("the program died (wait status {})", status));
+    workers[start_worker(number, options, schedule, start)] = number;
+  }
+}
+
+int replay(const Options& options) {
+  const auto name = Case::parse(options.replay);
+  const std::string workload_name = name ? name->workload : options.replay;
+  const auto workload = make_workload(workload_name);
+  if (!workload) {
+    fmt::print("crash_test: '{}' is no case\n", options.replay);
+    return 64;
+  }
+  for (size_t i = 0; i < workload->operations.size(); ++i) {
+    fmt::print("  {:3} {}\n", i + 1, workload->operations[i].to_text());
+  }
+  const Start start(workload->shape);
+  const Run run = run_workload(*workload, start);
+  if (!start.failure.empty() || !run.failure.empty()) {
+    fmt::print("FAIL before any crash: {}{}\n", start.failure, run.failure);
+    return 1;
+  }
+  if (!name) {
+    const std::string wrong = Trial(start, run, announce).try_closed();
+    if (!wrong.empty()) report_failure(workload_name, "without a crash: " + wrong);
+    return wrong.empty() ? 0 : 1;
+  }
+  const size_t call = name->cuts[0].call;
+  const Window window = run.window(call);
+  fmt::print("promised: state {}; latest: {}; call {} of {}\n", window.promised, window.latest,
+             call, run.recording.calls.size());
+  CutDisks disks(start.disk, run.recording, start.shape.sector_size);
+  const auto crashed = disks.make(name->cuts[0], 0);
+  Trial trial(start, run, announce);
+  save_image(options, trial, options.replay, *crashed);
+  std::fflush(stdout);
+  const Trial::Extras extras{kRecrashes, kUses, options.seed};
+  const Outcome outcome = name->cuts.size() == 2 ? trial.replay_recrash(*name, *crashed)
+                                                 : trial.try_image(*name, *crashed, extras);
+  if (!outcome.failure.empty()) report_failure(outcome.case_text, outcome.failure);
+  fmt::print("{} images, {} failures\n", outcome.images, outcome.failure.empty() ? 0 : 1);
+  return outcome.failure.empty() ? 0 : 1;
+}
+
+int run(int argument_count, char** arguments) {
+  Options options;
+  CLI::App app("Cuts the power of a volume everywhere, and judges what recovery makes of it.");
+  app.add_option("--seed", options.seed, "chooses images and random workloads (by the clock)");
+  app.add_option("--images", options.images, "images to try at least (100000); 0: workloads only");
+  app.add_option("--seconds", options.seconds, "go on for as long, with all cluster sizes");
+  app.add_option("--workers", options.workers, "processes (one a processor)");
+  app.add_option("--only", options.only, "workloads whose names begin so");
+  app.add_option("--replay", options.replay, "one case, as a failure printed it");
+  app.add_option("--save", options.save, "folder for the images of failures");
+  app.add_flag("--verbose", options.verbose, "show what the store reports");
+  CLI11_PARSE(app, argument_count, arguments);
+  void* shared =
+      mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return 2;
+  board = new (shared) Board();
+  if (!options.replay.empty()) return replay(options);
+  if (options.seed == 0) options.seed = static_cast<uint64_t>(std::time(nullptr)) % 1000000;
+  if (options.workers == 0) options.workers = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_ONLN));
+  options.workers = std::min<uint64_t>(options.workers, kMostWorkers);
+  const Schedule schedule(options);
+  fmt::print("seed {}, {} sequences of one and two operations\n", options.seed,
+             schedule.count_pairs());
+  std::fflush(stdout);
+  const auto start = Clock::now();
+  run_all(options, schedule);
+  const std::chrono::duration<double> took = Clock::now() - start;
+  fmt::print(
+      "{} workloads; {} images were crashed again during recovery, {} used after it; {:.1f} s\n",
+      board->workloads.load(), board->recrashed.load(), board->used.load(), took.count());
+  fmt::print("{} images, {} failures\n", board->images.load(), board->failures.load());
+  return board->failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace ntfs::crash
+
+int main(int argument_count, char** arguments) {
+  return ntfs::crash::run(argument_count, arguments);
+}

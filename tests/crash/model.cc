@@ -1,0 +1,310 @@
+#include "tests/crash/model.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <functional>
+
+namespace ntfs::crash {
+
+namespace {
+
+using Kind = Operation::Kind;
+
+std::string parent_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+bool is_below(const std::string& path, const std::string& directory) {
+  return path.size() > directory.size() && path.starts_with(directory) &&
+         path[directory.size()] == '/';
+}
+
+uint64_t mix(uint64_t hash, uint64_t value) {
+  return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 31);
+}
+
+std::string to_text(const Entry& entry) {
+  return fmt::format("kind {}, links {}, mode {:o}, target '{}', is {}",
+                     static_cast<int>(entry.kind), entry.links, entry.mode, entry.target,
+                     entry.first_name);
+}
+
+}  // namespace
+
+uint64_t hash_of(const Listing& listing) {
+  const std::hash<std::string> text;
+  uint64_t hash = listing.size();
+  for (const auto& [path, entry] : listing) {
+    hash = mix(hash, text(path));
+    hash = mix(hash, static_cast<uint64_t>(entry.kind) + (uint64_t{entry.links} << 8) +
+                         (uint64_t{entry.mode} << 32));
+    hash = mix(hash, text(entry.target));
+    hash = mix(hash, text(entry.first_name));
+  }
+  return hash;
+}
+
+std::string difference(const Listing& expected, const Listing& found) {
+  constexpr size_t kMostShown = 6;
+  std::vector<std::string> lines;
+  for (const auto& [path, entry] : expected) {
+    const auto other = found.find(path);
+    if (other == found.end()) {
+      lines.push_back(path + " is missing");
+    } else if (other->second != entry) {
+      lines.push_back(
+          fmt::format("{}: expected {}; found {}", path, to_text(entry), to_text(other->second)));
+    }
+  }
+  for (const auto& [path, entry] : found) {
+    if (!expected.contains(path)) lines.push_back(path + " is there: " + to_text(entry));
+  }
+  std::string text;
+  for (size_t i = 0; i < std::min(lines.size(), kMostShown); ++i) text += "\n      " + lines[i];
+  if (lines.size() > kMostShown) text += fmt::format("\n      ({} in all)", lines.size());
+  return text;
+}
+
+Model Model::of(const Listing& listing, const std::map<std::string, Content>& contents) {
+  Model model;
+  for (const auto& [path, entry] : listing) {
+    const auto first = model.names_.find(entry.first_name);
+    if (first != model.names_.end()) {
+      model.names_[path] = first->second;
+      continue;
+    }
+    const uint32_t id = model.next_file_++;
+    model.names_[path] = id;
+    model.files_[id] = {entry.kind, entry.links, entry.mode, entry.target};
+    if (entry.kind == FileKind::File) model.contents_[id] = contents.at(path);
+  }
+  return model;
+}
+
+const Model::File* Model::find(const std::string& path) const {
+  const auto name = names_.find(path);
+  return name == names_.end() ? nullptr : &files_.at(name->second);
+}
+
+bool Model::is_directory(const std::string& path) const {
+  if (path.empty()) return true;
+  const File* file = find(path);
+  return file != nullptr && file->kind == FileKind::Directory;
+}
+
+bool Model::may_create(const std::string& path) const {
+  return is_directory(parent_of(path)) && !names_.contains(path);
+}
+
+bool Model::is_empty(const std::string& directory) const {
+  const auto next = names_.upper_bound(directory + "/");
+  return next == names_.end() || !is_below(next->first, directory);
+}
+
+Listing Model::listing() const {
+  Listing listing;
+  std::map<uint32_t, std::string> first;
+  for (const auto& [path, id] : names_) {
+    const File& file = files_.at(id);
+    const auto& name = first.emplace(id, path).first->second;
+    listing[path] = {file.kind, file.links, file.mode, file.target, name};
+  }
+  return listing;
+}
+
+void Model::drop(uint32_t file) {
+  if (--files_[file].links != 0) return;
+  files_.erase(file);
+  contents_.erase(file);
+}
+
+/// With everything below it.
+void Model::move(const std::string& from, const std::string& to) {
+  std::map<std::string, uint32_t> moved;
+  for (auto it = names_.lower_bound(from); it != names_.end() && it->first.starts_with(from);) {
+    if (it->first != from && !is_below(it->first, from)) {
+      ++it;
+      continue;
+    }
+    moved[to + it->first.substr(from.size())] = it->second;
+    it = names_.erase(it);
+  }
+  names_.merge(moved);
+}
+
+bool Model::create(const Operation& operation) {
+  if (!may_create(operation.path)) return false;
+  File file;
+  file.links = 1;
+  if (operation.kind == Kind::MakeDirectory) file.kind = FileKind::Directory;
+  if (operation.kind == Kind::MakeFifo) file.kind = FileKind::Fifo;
+  if (operation.kind == Kind::MakeSymlink) {
+    file.kind = FileKind::Symlink;
+    file.target = operation.target;
+  }
+  const uint32_t id = next_file_++;
+  names_[operation.path] = id;
+  if (file.kind == FileKind::File) contents_[id] = std::make_shared<ByteVector>();
+  files_[id] = std::move(file);
+  return true;
+}
+
+bool Model::unlink(const std::string& path) {
+  const File* file = find(path);
+  if (file == nullptr || file->kind == FileKind::Directory) return false;
+  const uint32_t id = names_.at(path);
+  names_.erase(path);
+  drop(id);
+  return true;
+}
+
+bool Model::rename(const Operation& operation) {
+  const std::string& from = operation.path;
+  const std::string& to = operation.target;
+  const File* source = find(from);
+  if (source == nullptr || !is_directory(parent_of(to))) return false;
+  const bool moves_directory = source->kind == FileKind::Directory;
+  const File* target = find(to);
+  if (target == source) return true;
+  if (moves_directory && (from == to || is_below(to, from))) return false;
+  if (target != nullptr) {
+    if (moves_directory != (target->kind == FileKind::Directory)) return false;
+    if (moves_directory && !is_empty(to)) return false;
+    const uint32_t id = names_.at(to);
+    names_.erase(to);
+    drop(id);
+  }
+  move(from, to);
+  return true;
+}
+
+bool Model::exchange(const Operation& operation) {
+  const std::string& from = operation.path;
+  const std::string& to = operation.target;
+  const File* source = find(from);
+  const File* target = find(to);
+  if (source == nullptr || target == nullptr) return false;
+  if (source == target) return true;
+  if (is_below(to, from) || is_below(from, to)) return false;
+  const std::string aside = "\x01";
+  move(from, aside);
+  move(to, from);
+  move(aside, to);
+  return true;
+}
+
+bool Model::link(const Operation& operation) {
+  const File* source = find(operation.path);
+  if (source == nullptr || source->kind == FileKind::Directory) return false;
+  if (!may_create(operation.target)) return false;
+  const uint32_t id = names_.at(operation.path);
+  names_[operation.target] = id;
+  ++files_[id].links;
+  return true;
+}
+
+bool Model::change_data(const Operation& operation, size_t number) {
+  const File* file = find(operation.path);
+  if (file == nullptr || file->kind != FileKind::File) return false;
+  Content& content = contents_[names_.at(operation.path)];
+  auto bytes = std::make_shared<ByteVector>(*content);
+  const bool appends = operation.kind == Kind::Append;
+  const uint64_t offset = appends ? bytes->size() : operation.offset;
+  const uint64_t end = offset + operation.length;
+  const auto fill = [&](bool with_data) {
+    const uint64_t stop = std::min<uint64_t>(end, bytes->size());
+    for (uint64_t i = offset; i < stop; ++i) {
+      (*bytes)[i] = with_data ? written_byte(number, i) : std::byte{0};
+    }
+  };
+  switch (operation.kind) {
+    case Kind::Write:
+    case Kind::WriteThrough:
+    case Kind::Append:
+      if (operation.length == 0) return true;
+      bytes->resize(std::max<uint64_t>(bytes->size(), end));
+      fill(true);
+      break;
+    case Kind::Truncate:
+      bytes->resize(operation.offset);
+      break;
+    case Kind::Punch:
+    case Kind::ZeroWithin:
+      fill(false);
+      break;
+    case Kind::Zero:
+      bytes->resize(std::max<uint64_t>(bytes->size(), end));
+      fill(false);
+      break;
+    case Kind::Allocate:
+      bytes->resize(std::max<uint64_t>(bytes->size(), end));
+      break;
+    default:
+      return true;
+  }
+  if (*bytes != *content) content = std::move(bytes);
+  return true;
+}
+
+bool Model::apply(const Operation& operation, size_t number) {
+  switch (operation.kind) {
+    case Kind::Create:
+    case Kind::MakeDirectory:
+    case Kind::MakeSymlink:
+    case Kind::MakeFifo:
+      return create(operation);
+    case Kind::Rename:
+      return rename(operation);
+    case Kind::Exchange:
+      return exchange(operation);
+    case Kind::Link:
+      return link(operation);
+    case Kind::Unlink:
+    case Kind::UnlinkOpen:
+      return unlink(operation.path);
+    case Kind::RemoveDirectory: {
+      if (operation.path.empty() || !is_directory(operation.path)) return false;
+      if (!is_empty(operation.path)) return false;
+      const uint32_t id = names_.at(operation.path);
+      names_.erase(operation.path);
+      drop(id);
+      return true;
+    }
+    case Kind::SetMode: {
+      const auto name = names_.find(operation.path);
+      if (name == names_.end()) return false;
+      File& file = files_[name->second];
+      const uint32_t type = file.kind == FileKind::Directory ? S_IFDIR : S_IFREG;
+      file.mode = type | static_cast<uint32_t>(operation.offset);
+      return true;
+    }
+    case Kind::Fsync:
+    case Kind::Checkpoint:
+      return true;
+    default:
+      return change_data(operation, number);
+  }
+}
+
+void History::add(const Model& model) {
+  auto listing = std::make_shared<const Listing>(model.listing());
+  const size_t state = names_.size();
+  for (const auto& [file, content] : model.contents()) {
+    auto& states = contents_[file];
+    if (states.empty() || states.back().content != content) states.push_back({state, content});
+  }
+  const bool is_same = !names_.empty() && *names_.back().listing == *listing &&
+                       *names_.back().files == model.names();
+  if (is_same) {
+    names_.push_back(names_.back());
+    return;
+  }
+  const uint64_t hash = hash_of(*listing);
+  names_.push_back({hash, std::move(listing),
+                    std::make_shared<const std::map<std::string, uint32_t>>(model.names())});
+}
+
+}  // namespace ntfs::crash

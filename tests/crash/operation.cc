@@ -1,0 +1,213 @@
+#include "tests/crash/operation.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+
+#include "tests/crash/recording_device.h"
+
+namespace ntfs::crash {
+
+namespace {
+
+constexpr std::array<std::string_view, 22> kNames = {
+    "create",      "mkdir",    "symlink", "mkfifo",    "write",   "write-through",
+    "append",      "truncate", "punch",   "allocate",  "reserve", "zero",
+    "zero-within", "set-mode", "rename",  "exchange",  "link",    "unlink",
+    "unlink-open", "rmdir",    "fsync",   "checkpoint"};
+
+/// Written to a file that has no name any more.
+constexpr uint64_t kWrittenUnlinked = 6000;
+
+std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
+
+}  // namespace
+
+std::string Operation::to_text() const {
+  std::string text(kNames[static_cast<size_t>(kind)]);
+  if (!path.empty()) text += " " + path;
+  if (!target.empty()) text += " " + target;
+  if (offset != 0 || length != 0) text += fmt::format(" {}", offset);
+  if (length != 0) text += fmt::format("+{}", length);
+  return text;
+}
+
+std::byte written_byte(size_t number, uint64_t position) {
+  uint64_t value = (number * 0x1000003 + position / 8) * 0x9E3779B97F4A7C15u;
+  value ^= value >> 29;
+  value *= 0xBF58476D1CE4E5B9u;
+  const auto byte = static_cast<std::byte>(value >> (8 * (position % 8)));
+  const bool is_taken = byte == std::byte{0} || byte == kNeverWritten || byte == kDiscarded;
+  return is_taken ? std::byte{1} : byte;
+}
+
+ByteVector written_bytes(size_t number, uint64_t position, uint64_t length) {
+  ByteVector bytes(length);
+  for (uint64_t i = 0; i < length; ++i) bytes[i] = written_byte(number, position + i);
+  return bytes;
+}
+
+Result<FilePtr> Performer::find(std::string_view path) {
+  FilePtr file = store_.root();
+  while (!path.empty()) {
+    const size_t slash = std::min(path.find('/'), path.size());
+    file = TRY(store_.lookup(*file, to_name(path.substr(0, slash))));
+    path.remove_prefix(std::min(slash + 1, path.size()));
+  }
+  return file;
+}
+
+Result<Performer::Place> Performer::place(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return Place{store_.root(), to_name(path)};
+  return Place {
+    TRY(find(path.substr(0, slash)))
+    , to_name(path.substr(slash + 1))
+  };
+}
+
+Result<> Performer::create(const Operation& operation) {
+  using Kind = Operation::Kind;
+  CreateParameters parameters;
+  if (operation.kind == Kind::MakeDirectory) parameters.kind = FileKind::Directory;
+  if (operation.kind == Kind::MakeFifo) parameters.kind = FileKind::Fifo;
+  if (operation.kind == Kind::MakeSymlink) {
+    parameters.kind = FileKind::Symlink;
+    parameters.symlink_target = operation.target;
+  }
+  const Place at = TRY(place(operation.path));
+  TRY(store_.create(*at.directory, at.name, parameters));
+  return {};
+}
+
+Result<> Performer::change_data(const Operation& operation, size_t number) {
+  using Kind = Operation::Kind;
+  using KeepSize = ObjectStore::KeepSize;
+  const FilePtr file = TRY(find(operation.path));
+  const FileKind kind = TRY(store_.query_information(*file))
+  .kind;
+  // The kernel asks for data of regular files only.
+  if (kind != FileKind::File && operation.kind != Kind::SetMode) return NtStatus::InvalidParameter;
+  const uint64_t offset = operation.offset;
+  const uint64_t length = operation.length;
+  switch (operation.kind) {
+    case Kind::Write:
+      return store_.write(*file, offset, written_bytes(number, offset, length),
+                          ObjectStore::Buffering::Buffered);
+    case Kind::WriteThrough: {
+      AlignedBuffer memory(std::max<uint64_t>(length, 1));
+      const ByteVector bytes = written_bytes(number, offset, length);
+      std::copy(bytes.begin(), bytes.end(), memory.data());
+      return store_.write(*file, offset, memory.bytes().first(length),
+                          ObjectStore::Buffering::Unbuffered);
+    }
+    case Kind::Append: {
+      const uint64_t end = TRY(store_.query_information(*file))
+      .file_size;
+      TRY(store_.append(*file, written_bytes(number, end, length)));
+      return {};
+    }
+    case Kind::Truncate:
+      return store_.set_end_of_file(*file, offset);
+    case Kind::Punch:
+      return store_.punch(*file, offset, length);
+    case Kind::Allocate:
+      return store_.allocate(*file, offset, length, KeepSize::No);
+    case Kind::Reserve:
+      return store_.allocate(*file, offset, length, KeepSize::Yes);
+    case Kind::Zero:
+      return store_.zero(*file, offset, length, KeepSize::No);
+    case Kind::ZeroWithin:
+      return store_.zero(*file, offset, length, KeepSize::Yes);
+    case Kind::SetMode: {
+      BasicInformation information;
+      const uint32_t type = kind == FileKind::Directory ? S_IFDIR : S_IFREG;
+      information.linux_metadata.mode = type | static_cast<uint32_t>(offset);
+      return store_.set_basic_information(*file, information);
+    }
+    default:
+      return NtStatus::InvalidParameter;
+  }
+}
+
+Result<> Performer::unlink_open(const Operation& operation, size_t number) {
+  const Place at = TRY(place(operation.path));
+  const FilePtr file = TRY(store_.lookup(*at.directory, at.name));
+  TRY(store_.open(*file));
+  const auto removed = store_.remove(*at.directory, at.name, ObjectStore::RemoveKind::File);
+  if (!removed) {
+    store_.close(file);
+    return removed.error();
+  }
+  open_.push_back(file);
+  if (!file->is_unlinked()) return {};
+  (void)store_
+      .write(*file, 0, written_bytes(number, 0, kWrittenUnlinked),
+             ObjectStore::Buffering::Buffered)
+      .has_value();  // without effect on the tree: a full disk does not matter
+  return {};
+}
+
+Result<> Performer::change_names(const Operation& operation) {
+  using Kind = Operation::Kind;
+  using Mode = ObjectStore::RenameMode;
+  const Place from = TRY(place(operation.path));
+  switch (operation.kind) {
+    case Kind::Unlink:
+      TRY(store_.remove(*from.directory, from.name, ObjectStore::RemoveKind::File));
+      return {};
+    case Kind::RemoveDirectory:
+      TRY(store_.remove(*from.directory, from.name, ObjectStore::RemoveKind::Directory));
+      return {};
+    default:
+      break;
+  }
+  const Place to = TRY(place(operation.target));
+  switch (operation.kind) {
+    case Kind::Rename:
+      return store_.rename(*from.directory, from.name, *to.directory, to.name, Mode::Replace);
+    case Kind::Exchange:
+      return store_.rename(*from.directory, from.name, *to.directory, to.name, Mode::Exchange);
+    case Kind::Link: {
+      const FilePtr file = TRY(store_.lookup(*from.directory, from.name));
+      return store_.link(*file, *to.directory, to.name);
+    }
+    default:
+      return NtStatus::InvalidParameter;
+  }
+}
+
+Result<> Performer::perform(const Operation& operation, size_t number) {
+  using Kind = Operation::Kind;
+  switch (operation.kind) {
+    case Kind::Create:
+    case Kind::MakeDirectory:
+    case Kind::MakeSymlink:
+    case Kind::MakeFifo:
+      return create(operation);
+    case Kind::Rename:
+    case Kind::Exchange:
+    case Kind::Link:
+    case Kind::Unlink:
+    case Kind::RemoveDirectory:
+      return change_names(operation);
+    case Kind::UnlinkOpen:
+      return unlink_open(operation, number);
+    case Kind::Fsync:
+      return store_.flush();
+    case Kind::Checkpoint:
+      TRY(store_.flush());
+      return store_.volume().journal().checkpoint();
+    default:
+      return change_data(operation, number);
+  }
+}
+
+void Performer::finish() {
+  for (const FilePtr& file : open_) store_.close(file);
+  open_.clear();
+}
+
+}  // namespace ntfs::crash

@@ -1,0 +1,77 @@
+#pragma once
+
+// What workloads are made of: one request to the object store, by the paths of what it is about.
+
+#include <string>
+#include <vector>
+
+#include "core/fsa/object_store.h"
+
+namespace ntfs::crash {
+
+struct Operation {
+  enum class Kind {
+    Create,         ///< path
+    MakeDirectory,  ///< path
+    MakeSymlink,    ///< path; target
+    MakeFifo,       ///< path
+    Write,          ///< path, offset, length: buffered
+    WriteThrough,   ///< path, offset, length: unbuffered
+    Append,         ///< path, length
+    Truncate,       ///< path, offset: the new size
+    Punch,          ///< path, offset, length
+    Allocate,       ///< path, offset, length; the file grows
+    Reserve,        ///< path, offset, length; the size stays
+    Zero,           ///< path, offset, length; the file grows
+    ZeroWithin,     ///< path, offset, length; the size stays
+    SetMode,        ///< path, offset: the mode
+    Rename,         ///< path, target: what is there goes
+    Exchange,       ///< path, target
+    Link,           ///< path, target: the new name
+    Unlink,         ///< path
+    UnlinkOpen,  ///< path: opened before, closed at the end; written to if that was its last name
+    RemoveDirectory,  ///< path
+    Fsync,            ///< all before it is promised
+    Checkpoint,       ///< what the commit timer does: fsync and a checkpoint
+  };
+  Kind kind = Kind::Fsync;
+  std::string path;
+  std::string target;
+  uint64_t offset = 0;  ///< bytes
+  uint64_t length = 0;  ///< bytes
+
+  std::string to_text() const;
+};
+
+/// Byte at `position` of what the operation `number` of a workload writes: never zero, nor what
+/// stands on the device where nobody wrote.
+std::byte written_byte(size_t number, uint64_t position);
+/// `length` of them from `position`.
+ByteVector written_bytes(size_t number, uint64_t position, uint64_t length);
+
+/// Runs operations on a store. Files that were unlinked while open stay open until the end.
+class Performer {
+ public:
+  explicit Performer(ObjectStore& store) : store_(store) {}
+
+  Result<> perform(const Operation& operation, size_t number);
+  /// Closes what is open.
+  void finish();
+
+ private:
+  struct Place {
+    FilePtr directory;
+    std::u16string name;
+  };
+  Result<FilePtr> find(std::string_view path);
+  Result<Place> place(std::string_view path);
+  Result<> create(const Operation& operation);
+  Result<> change_data(const Operation& operation, size_t number);
+  Result<> change_names(const Operation& operation);
+  Result<> unlink_open(const Operation& operation, size_t number);
+
+  ObjectStore& store_;
+  std::vector<FilePtr> open_;
+};
+
+}  // namespace ntfs::crash

@@ -1,0 +1,528 @@
+#include "tests/crash/workload.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+
+#include "core/store/format.h"
+
+namespace ntfs::crash {
+
+using Kind = Operation::Kind;
+
+// Running.
+
+ObjectStoreOptions mount_options() {
+  ObjectStoreOptions options;
+  options.volume.commit_interval = std::chrono::milliseconds(0);
+  options.volume.cache_bytes = uint64_t{16} << 20;
+  return options;
+}
+
+namespace {
+
+const std::vector<Operation>& tree_at_start() {
+  static const std::vector<Operation> operations = {
+      {Kind::MakeDirectory, "A", "", 0, 0},      {Kind::MakeDirectory, "B", "", 0, 0},
+      {Kind::MakeDirectory, "A/C", "", 0, 0},    {Kind::Create, "A/foo", "", 0, 0},
+      {Kind::Write, "A/foo", "", 0, 10000},      {Kind::Create, "A/small", "", 0, 0},
+      {Kind::Write, "A/small", "", 0, 200},      {Kind::Create, "B/bar", "", 0, 0},
+      {Kind::Write, "B/bar", "", 0, 5000},       {Kind::Create, "A/two", "", 0, 0},
+      {Kind::Write, "A/two", "", 0, 100},        {Kind::Link, "A/two", "B/two", 0, 0},
+      {Kind::MakeSymlink, "sym", "A/foo", 0, 0},
+  };
+  return operations;
+}
+
+/// After each operation: what the commit thread would do.
+Result<> keep_up(ObjectStore& store) {
+  Journal& journal = store.volume().journal();
+  return journal.wants_checkpoint() ? journal.checkpoint() : Result<>();
+}
+
+std::string describe(const Operation& operation, size_t number, const Result<>& done) {
+  return fmt::format("operation {} ({}) gives {}", number, operation.to_text(),
+                     done ? "success" : name_of(done.error()));
+}
+
+}  // namespace
+
+Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeverWritten) {
+  RecordingDevice device(disk, shape.sector_size, nullptr);
+  FormatOptions options;
+  options.cluster_size = shape.cluster_size;
+  options.sector_size = shape.sector_size;
+  options.record_size = shape.record_size;
+  options.log_size = shape.log_bytes;
+  options.serial = 1;
+  const auto formatted = format_volume(device, options);
+  if (!formatted) {
+    failure = "format: " + format_refusal(options, device.size_bytes());
+    return;
+  }
+  std::string why_not;
+  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  if (!store) {
+    failure = "mount: " + why_not;
+    return;
+  }
+  Performer performer(**store);
+  for (size_t i = 0; i < tree_at_start().size() && failure.empty(); ++i) {
+    const Operation& operation = tree_at_start()[i];
+    const auto done = performer.perform(operation, i);
+    if (!done || !model.apply(operation, i)) failure = describe(operation, i, done);
+  }
+  if (failure.empty() && !(*store)->dismount()) failure = "dismount";
+}
+
+Window Run::window(size_t call) const {
+  Window window;
+  for (size_t i = 0; i < operations.size(); ++i) {
+    if (began[i] <= call) window.latest = i + 1;
+    const bool promises =
+        operations[i].kind == Kind::Fsync || operations[i].kind == Kind::Checkpoint;
+    if (promises && succeeded[i] && ended[i] <= call) window.promised = i + 1;
+  }
+  return window;
+}
+
+Run run_workload(const Workload& workload, const Start& start) {
+  Run run;
+  run.operations = workload.operations;
+  run.history = std::make_unique<History>(start.model);
+  Model model = start.model;
+  DiskImage disk(&start.disk);
+  RecordingDevice device(disk, start.shape.sector_size, &run.recording);
+  std::string why_not;
+  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  if (!store) {
+    run.failure = "mount: " + why_not;
+    return run;
+  }
+  Performer performer(**store);
+  // Numbers tell the bytes of one write from those of another, and of the tree at the start.
+  const size_t first_number = tree_at_start().size();
+  for (size_t i = 0; i < workload.operations.size(); ++i) {
+    const Operation& operation = workload.operations[i];
+    run.began.push_back(device.count_calls());
+    auto done = performer.perform(operation, first_number + i);
+    const bool is_full = !done && done.error() == NtStatus::DiskFull &&
+                         workload.bounds == Workload::Bounds::MayFillUp;
+    if (!is_full && model.apply(operation, first_number + i) != done.has_value()) {
+      run.failure = describe(operation, i, done);
+      return run;
+    }
+    run.succeeded.push_back(done.has_value());
+    if (done) done = keep_up(**store);
+    run.ended.push_back(device.count_calls());
+    run.history->add(model);
+  }
+  performer.finish();
+  if (!(*store)->dismount()) run.failure = "dismount";
+  return run;
+}
+
+// One and two operations.
+
+namespace {
+
+const std::vector<Operation>& pair_table() {
+  static const std::vector<Operation> table = {
+      {Kind::Create, "A/new", "", 0, 0},
+      {Kind::Create, "B/foo", "", 0, 0},
+      {Kind::MakeDirectory, "B/D", "", 0, 0},
+      {Kind::MakeDirectory, "A/new", "", 0, 0},
+      {Kind::MakeSymlink, "A/new", "B/bar", 0, 0},
+      {Kind::MakeFifo, "B/pipe", "", 0, 0},
+      {Kind::Append, "A/foo", "", 0, 4000},
+      {Kind::Append, "A/small", "", 0, 100},
+      {Kind::Append, "A/small", "", 0, 7000},
+      {Kind::Write, "A/foo", "", 3000, 4000},
+      {Kind::Write, "A/small", "", 50, 50},
+      {Kind::Write, "A/two", "", 0, 100},
+      {Kind::Write, "A/foo", "", 140000, 1000},
+      {Kind::Write, "A/small", "", 20000, 500},
+      {Kind::WriteThrough, "A/foo", "", 4096, 4096},
+      {Kind::WriteThrough, "B/bar", "", 65536, 8192},
+      {Kind::Truncate, "A/foo", "", 5000, 0},
+      {Kind::Truncate, "A/foo", "", 0, 0},
+      {Kind::Truncate, "A/foo", "", 30000, 0},
+      {Kind::Truncate, "A/small", "", 10, 0},
+      {Kind::Truncate, "A/small", "", 9000, 0},
+      {Kind::Punch, "A/foo", "", 4096, 4096},
+      {Kind::Punch, "A/foo", "", 1000, 8000},
+      {Kind::Punch, "A/small", "", 20, 100},
+      {Kind::Allocate, "A/foo", "", 8000, 30000},
+      {Kind::Reserve, "A/foo", "", 8000, 90000},
+      {Kind::Reserve, "A/small", "", 0, 5000},
+      {Kind::Zero, "A/foo", "", 3000, 20000},
+      {Kind::ZeroWithin, "A/foo", "", 2000, 6000},
+      {Kind::SetMode, "A/foo", "", 0640, 0},
+      {Kind::SetMode, "A", "", 0700, 0},
+      {Kind::Rename, "A/foo", "A/new", 0, 0},
+      {Kind::Rename, "A/foo", "B/foo", 0, 0},
+      {Kind::Rename, "A/foo", "B/bar", 0, 0},
+      {Kind::Rename, "A/small", "A/foo", 0, 0},
+      {Kind::Rename, "B/two", "B/bar", 0, 0},
+      {Kind::Rename, "A", "B/D", 0, 0},
+      {Kind::Rename, "B", "A/C", 0, 0},
+      {Kind::Exchange, "A/foo", "B/bar", 0, 0},
+      {Kind::Exchange, "A/C", "B/two", 0, 0},
+      {Kind::Link, "A/foo", "B/foo", 0, 0},
+      {Kind::Link, "B/bar", "A/new", 0, 0},
+      {Kind::Unlink, "A/foo", "", 0, 0},
+      {Kind::Unlink, "A/two", "", 0, 0},
+      {Kind::Unlink, "sym", "", 0, 0},
+      {Kind::UnlinkOpen, "A/foo", "", 0, 0},
+      {Kind::UnlinkOpen, "A/small", "", 0, 0},
+      {Kind::RemoveDirectory, "A/C", "", 0, 0},
+      {Kind::Fsync, "", "", 0, 0},
+      {Kind::Checkpoint, "", "", 0, 0},
+  };
+  return table;
+}
+
+constexpr std::array<std::string_view, 3> kEnds = {"none", "fsync", "checkpoint"};
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == separator) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+Shape pair_shape(uint32_t cluster_size) {
+  Shape shape;
+  shape.cluster_size = cluster_size;
+  return shape;
+}
+
+std::optional<Workload> make_pair(const std::string& name, const std::vector<std::string>& parts) {
+  Workload workload;
+  workload.name = name;
+  workload.shape = pair_shape(static_cast<uint32_t>(std::stoul(parts[4])));
+  for (const std::string& which : {parts[1], parts[2]}) {
+    if (which == "x") continue;
+    const size_t number = std::stoul(which);
+    if (number >= pair_table().size()) return std::nullopt;
+    workload.operations.push_back(pair_table()[number]);
+  }
+  if (parts[3] == "fsync") workload.operations.push_back({Kind::Fsync, "", "", 0, 0});
+  if (parts[3] == "checkpoint") workload.operations.push_back({Kind::Checkpoint, "", "", 0, 0});
+  return workload;
+}
+
+}  // namespace
+
+std::vector<std::string> pair_names(uint32_t cluster_size) {
+  std::vector<std::string> names;
+  for (size_t a = 0; a < pair_table().size(); ++a) {
+    for (size_t b = 0; b <= pair_table().size(); ++b) {
+      const std::string second = b == pair_table().size() ? "x" : std::to_string(b);
+      for (const std::string_view end : kEnds) {
+        names.push_back(fmt::format("pair-{}-{}-{}-{}", a, second, end, cluster_size));
+      }
+    }
+  }
+  return names;
+}
+
+// Random sequences.
+
+namespace {
+
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : random_(seed) {}
+  size_t below(size_t bound) { return static_cast<size_t>(random_() % bound); }
+  bool one_in(size_t count) { return below(count) == 0; }
+  /// Small numbers as often as large ones.
+  uint64_t size(uint64_t bound) {
+    uint64_t limit = bound;
+    for (size_t halvings = below(8); halvings != 0 && limit > 16; --halvings) limit /= 2;
+    return below(limit);
+  }
+  const std::string& pick(const std::vector<std::string>& from) { return from[below(from.size())]; }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+struct Paths {
+  std::vector<std::string> files;        // regular ones
+  std::vector<std::string> others;       // links, pipes
+  std::vector<std::string> directories;  // with the root, ""
+};
+
+Paths paths_of(const Model& model) {
+  Paths paths;
+  paths.directories.emplace_back();
+  for (const auto& [path, id] : model.names()) {
+    if (model.is_directory(path)) {
+      paths.directories.push_back(path);
+    } else if (model.contents().contains(id)) {
+      paths.files.push_back(path);
+    } else {
+      paths.others.push_back(path);
+    }
+  }
+  return paths;
+}
+
+std::string join(const std::string& directory, const std::string& name) {
+  return directory.empty() ? name : directory + "/" + name;
+}
+
+/// A name that may be there or not.
+std::string some_path(Dice& dice, const Paths& paths) {
+  return join(dice.pick(paths.directories), fmt::format("f{}", dice.below(6)));
+}
+
+std::string some_file(Dice& dice, const Paths& paths) {
+  return paths.files.empty() ? "missing" : dice.pick(paths.files);
+}
+
+std::string some_name(Dice& dice, const Paths& paths) {
+  if (!paths.others.empty() && dice.one_in(8)) return dice.pick(paths.others);
+  if (paths.directories.size() > 1 && dice.one_in(4)) {
+    return paths.directories[1 + dice.below(paths.directories.size() - 1)];  // not the root
+  }
+  return some_file(dice, paths);
+}
+
+Operation random_data_operation(Dice& dice, const Paths& paths) {
+  static constexpr std::array<Kind, 12> kKinds = {
+      Kind::Write,    Kind::Write,   Kind::Write,    Kind::WriteThrough,
+      Kind::Append,   Kind::Append,  Kind::Truncate, Kind::Punch,
+      Kind::Allocate, Kind::Reserve, Kind::Zero,     Kind::ZeroWithin};
+  constexpr uint64_t kMostBytes = 150000;
+  Operation operation;
+  operation.kind = kKinds[dice.below(kKinds.size())];
+  operation.path = some_file(dice, paths);
+  operation.offset = operation.kind == Kind::Append ? 0 : dice.size(kMostBytes);
+  operation.length = 1 + dice.size(kMostBytes / 3);
+  if (operation.kind == Kind::WriteThrough) {
+    operation.offset = align_down(operation.offset, 4096);
+    operation.length = align_up(operation.length, 4096);
+  }
+  if (operation.kind == Kind::Truncate) operation.length = 0;
+  return operation;
+}
+
+Operation random_name_operation(Dice& dice, const Paths& paths) {
+  switch (dice.below(16)) {
+    case 0:
+    case 1:
+    case 2:
+      return {Kind::Create, some_path(dice, paths), "", 0, 0};
+    case 3:
+      return {Kind::MakeDirectory, some_path(dice, paths), "", 0, 0};
+    case 4:
+      return {Kind::MakeSymlink, some_path(dice, paths),
+              std::string(1 + dice.size(900), static_cast<char>('a' + dice.below(26))), 0, 0};
+    case 5:
+      return {Kind::MakeFifo, some_path(dice, paths), "", 0, 0};
+    case 6:
+    case 7:
+      return {Kind::Rename, some_name(dice, paths), some_path(dice, paths), 0, 0};
+    case 8:
+      return {Kind::Rename, some_name(dice, paths), some_name(dice, paths), 0, 0};
+    case 9:
+      return {Kind::Exchange, some_name(dice, paths), some_name(dice, paths), 0, 0};
+    case 10:
+    case 11:
+      return {Kind::Link, some_file(dice, paths), some_path(dice, paths), 0, 0};
+    case 12:
+      return {Kind::Unlink, some_name(dice, paths), "", 0, 0};
+    case 13:
+      return {Kind::UnlinkOpen, some_file(dice, paths), "", 0, 0};
+    case 14:
+      return {Kind::RemoveDirectory, dice.pick(paths.directories), "", 0, 0};
+    default:
+      return {Kind::SetMode, some_file(dice, paths), "", dice.below(01000), 0};
+  }
+}
+
+Operation random_step(Dice& dice, const Model& model) {
+  const Paths paths = paths_of(model);
+  if (dice.one_in(7)) return {dice.one_in(3) ? Kind::Checkpoint : Kind::Fsync, "", "", 0, 0};
+  return dice.one_in(2) ? random_data_operation(dice, paths) : random_name_operation(dice, paths);
+}
+
+/// Adds the operation to the workload and to the model that chooses the next ones.
+void add(Workload& workload, Model& model, const Operation& operation) {
+  model.apply(operation, workload.operations.size());
+  workload.operations.push_back(operation);
+}
+
+void add_promise(Workload& workload, Model& model, Dice& dice, size_t one_in) {
+  if (!dice.one_in(one_in)) return;
+  add(workload, model, {dice.one_in(3) ? Kind::Checkpoint : Kind::Fsync, "", "", 0, 0});
+}
+
+void make_mixed(Workload& workload, Model& model, Dice& dice) {
+  const size_t count = 10 + dice.below(40);
+  for (size_t i = 0; i < count; ++i) add(workload, model, random_step(dice, model));
+}
+
+/// Long names fill index blocks soon; many files let $MFT grow.
+void make_splits(Workload& workload, Model& model, Dice& dice) {
+  const size_t count = 60 + dice.below(120);
+  std::vector<std::string> made;
+  for (size_t i = 0; i < count; ++i) {
+    if (made.size() > 10 && dice.one_in(4)) {
+      const size_t which = dice.below(made.size());
+      add(workload, model, {Kind::Unlink, made[which], "", 0, 0});
+      made.erase(made.begin() + static_cast<ptrdiff_t>(which));
+    } else {
+      const std::string name = fmt::format("{:03}", dice.below(1000)) +
+                               std::string(60 + dice.below(140), 'n') + std::to_string(i);
+      made.push_back("A/" + name);
+      const bool is_link = dice.one_in(5);
+      add(workload, model,
+          {is_link ? Kind::Link : Kind::Create, is_link ? "A/foo" : made.back(),
+           is_link ? made.back() : "", 0, 0});
+    }
+    add_promise(workload, model, dice, 25);
+  }
+  while (!made.empty() && dice.below(3) != 0) {
+    for (size_t i = 0; i < 20 && !made.empty(); ++i) {
+      add(workload, model, {Kind::Unlink, made.back(), "", 0, 0});
+      made.pop_back();
+    }
+    add_promise(workload, model, dice, 2);
+  }
+}
+
+/// Many names and many runs of one file: attribute lists, extension records.
+void make_links(Workload& workload, Model& model, Dice& dice) {
+  const uint64_t cluster = std::max<uint64_t>(workload.shape.cluster_size, 4096);
+  const size_t links = 5 + dice.below(30);
+  const size_t pieces = cluster > 4096 ? 12 : 20 + dice.below(150);
+  std::vector<std::string> made;
+  for (size_t i = 0; i < std::max(links, pieces); ++i) {
+    if (i < links) {
+      made.push_back("B/" + std::string(100 + dice.below(100), 'l') + std::to_string(i));
+      add(workload, model, {Kind::Link, "A/foo", made.back(), 0, 0});
+    }
+    if (i < pieces) {
+      add(workload, model, {Kind::Write, "A/foo", "", 2 * i * cluster, cluster});
+      if (dice.one_in(3)) add(workload, model, {Kind::Write, "B/bar", "", i * cluster, cluster});
+    }
+    if (dice.one_in(12)) add(workload, model, {Kind::SetMode, "A/foo", "", dice.below(01000), 0});
+    add_promise(workload, model, dice, 15);
+  }
+  for (size_t i = 0; i < pieces && dice.below(10) != 0; ++i) {
+    add(workload, model, {Kind::Punch, "A/foo", "", 2 * dice.below(pieces) * cluster, cluster});
+    if (!made.empty() && dice.one_in(3)) {
+      add(workload, model, {Kind::Unlink, made.back(), "", 0, 0});
+      made.pop_back();
+    }
+    add_promise(workload, model, dice, 10);
+  }
+  if (dice.one_in(2)) add(workload, model, {Kind::Truncate, "A/foo", "", 100, 0});
+}
+
+/// Much more than the log holds, mostly without asking for anything.
+void make_wrap(Workload& workload, Model& model, Dice& dice) {
+  workload.shape.log_bytes = 256 << 10;
+  const size_t count = 150 + dice.below(150);
+  for (size_t i = 0; i < count; ++i) {
+    const Paths paths = paths_of(model);
+    add(workload, model,
+        dice.one_in(5) ? random_data_operation(dice, paths) : random_name_operation(dice, paths));
+    add_promise(workload, model, dice, 20);
+  }
+}
+
+void make_big(Workload& workload, Model& model, Dice& dice) {
+  workload.shape.size_bytes = uint64_t{16} << 20;
+  const size_t count = 8 + dice.below(12);
+  for (size_t i = 0; i < count; ++i) {
+    const Paths paths = paths_of(model);
+    Operation operation = random_data_operation(dice, paths);
+    operation.path = dice.one_in(2) ? "A/foo" : "B/bar";
+    operation.offset *= 10;
+    operation.length = align_up(operation.length * 8, 4096);
+    if (operation.kind == Kind::Truncate) operation.length = 0;
+    add(workload, model, operation);
+    add_promise(workload, model, dice, 4);
+  }
+}
+
+/// Until there is no room, and on.
+void make_full(Workload& workload, Model& model, Dice& dice) {
+  workload.bounds = Workload::Bounds::MayFillUp;
+  add(workload, model, {Kind::Create, "fill", "", 0, 0});
+  const uint64_t most = uint64_t{9} << 20;
+  add(workload, model, {Kind::Reserve, "fill", "", 0, most - dice.size(4 << 20)});
+  for (size_t i = 0; i < 30; ++i) {
+    if (dice.one_in(8)) add(workload, model, {Kind::Truncate, "fill", "", 0, 0});
+    if (dice.one_in(4)) {
+      add(workload, model, {Kind::Reserve, "fill", "", dice.size(4 << 20), dice.size(4 << 20) + 1});
+    }
+    add(workload, model, random_step(dice, model));
+  }
+}
+
+struct RandomKind {
+  std::string_view name;
+  void (*make)(Workload&, Model&, Dice&);
+};
+constexpr std::array<RandomKind, 6> kRandomKinds = {{{"mixed", make_mixed},
+                                                     {"splits", make_splits},
+                                                     {"links", make_links},
+                                                     {"wrap", make_wrap},
+                                                     {"big", make_big},
+                                                     {"full", make_full}}};
+
+Shape random_shape(Dice& dice) {
+  Shape shape;
+  static constexpr std::array<uint32_t, 4> kClusters = {512, 4096, 4096, 65536};
+  shape.cluster_size = kClusters[dice.below(kClusters.size())];
+  if (shape.cluster_size == 65536) shape.size_bytes = uint64_t{16} << 20;
+  if (dice.one_in(4)) shape.record_size = 4096;
+  if (shape.cluster_size >= 4096 && dice.one_in(6)) {
+    shape.sector_size = 4096;
+    shape.record_size = 4096;
+  }
+  return shape;
+}
+
+}  // namespace
+
+Operation random_operation(const Model& model, uint64_t seed) {
+  Dice dice(seed);
+  return random_step(dice, model);
+}
+
+std::vector<std::string> random_kinds() {
+  std::vector<std::string> names;
+  for (const RandomKind& kind : kRandomKinds) names.emplace_back(kind.name);
+  return names;
+}
+
+std::optional<Workload> make_workload(const std::string& name) {
+  const auto parts = split(name, '-');
+  if (parts.size() == 5 && parts[0] == "pair") return make_pair(name, parts);
+  const auto* kind = std::find_if(kRandomKinds.begin(), kRandomKinds.end(),
+                                  [&](const RandomKind& one) { return one.name == parts[0]; });
+  if (parts.size() != 2 || kind == kRandomKinds.end()) return std::nullopt;
+  Workload workload;
+  workload.name = name;
+  Dice dice(std::stoull(parts[1]));
+  workload.shape = random_shape(dice);
+  Model model;
+  for (size_t i = 0; i < tree_at_start().size(); ++i) model.apply(tree_at_start()[i], i);
+  kind->make(workload, model, dice);
+  return workload;
+}
+
+}  // namespace ntfs::crash

@@ -1,0 +1,71 @@
+#pragma once
+
+// Workloads: a volume, a sequence of operations on it, and the record of what the device saw.
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tests/crash/judge.h"
+#include "tests/crash/recording_device.h"
+
+namespace ntfs::crash {
+
+struct Shape {
+  uint64_t size_bytes = uint64_t{8} << 20;
+  uint32_t cluster_size = 4096;
+  uint32_t sector_size = 512;
+  uint32_t record_size = 1024;
+  uint64_t log_bytes = uint64_t{512} << 10;
+  friend auto operator<=>(const Shape&, const Shape&) = default;
+};
+
+/// A workload and its name, from which it can be made again:
+///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
+///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full
+struct Workload {
+  enum class Bounds { None, MayFillUp };
+  std::string name;
+  Shape shape;
+  std::vector<Operation> operations;
+  Bounds bounds = Bounds::None;
+};
+
+/// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint.
+std::vector<std::string> pair_names(uint32_t cluster_size);
+/// Kinds of random workloads.
+std::vector<std::string> random_kinds();
+std::optional<Workload> make_workload(const std::string& name);
+
+/// One random operation for the tree that the model shows now.
+Operation random_operation(const Model& model, uint64_t seed);
+
+/// How the rig mounts: deterministic, no thread of the store's does anything by itself.
+ObjectStoreOptions mount_options();
+
+/// A volume with a small tree, closed. The same for all workloads of a shape.
+struct Start {
+  Start(const Shape& shape);
+  Shape shape;
+  DiskImage disk;
+  Model model;
+  std::string failure;  ///< "" unless making it failed
+};
+
+/// A workload that was run on a device which recorded it, up to the end of a clean close.
+struct Run {
+  Recording recording;
+  std::vector<Operation> operations;
+  std::unique_ptr<History> history;
+  /// Calls of the device before the operation with that number began, and when it had ended.
+  std::vector<size_t> began;
+  std::vector<size_t> ended;
+  std::vector<bool> succeeded;
+  std::string failure;  ///< the store and the model disagreed, without any crash
+
+  /// What a crash in that call may leave.
+  Window window(size_t call) const;
+};
+Run run_workload(const Workload& workload, const Start& start);
+
+}  // namespace ntfs::crash
