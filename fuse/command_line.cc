@@ -15,6 +15,7 @@
 #include "fuse/commands/ls.h"
 #include "fuse/commands/mount.h"
 #include "fuse/commands/probe.h"
+#include "fuse/commands/recover.h"
 #include "fuse/commands/stat.h"
 #include "fuse/commands/umount.h"
 #include "fuse/nearest_name.h"
@@ -40,6 +41,7 @@ class CommandLine {
     add_look();
     add_log();
     add_check();
+    add_recover();
     add_unavailable();
   }
 
@@ -228,17 +230,25 @@ class CommandLine {
     command->callback([this] { run_ = [this] { return run_check(check_); }; });
   }
 
+  void add_recover() {
+    CLI::App* command =
+        add("recover", "Replays the log of a volume that was not unmounted, without mounting it.",
+            "ntfs-wal recover --dry-run disk.img");
+    add_source(command, recover_.source);
+    command->add_flag("--dry-run", recover_.dry_run, "say what would be done; write nothing");
+    add_json(command, recover_.json);
+    command->callback([this] { run_ = [this] { return run_recover(recover_); }; });
+  }
+
   void add_unavailable() {
-    for (const std::string name : {"recover", "usn"}) {
-      CLI::App* command = add(name, "Not available in this version.", "ntfs-wal " + name + " ...");
-      command->prefix_command();
-      command->callback([this, name] {
-        run_ = [name] {
-          log_line(LogLevel::Error, name + ": not available in this version");
-          return kExitUnavailable;
-        };
-      });
-    }
+    CLI::App* command = add("usn", "Not available in this version.", "ntfs-wal usn ...");
+    command->prefix_command();
+    command->callback([this] {
+      run_ = [] {
+        log_line(LogLevel::Error, "usn: not available in this version");
+        return kExitUnavailable;
+      };
+    });
   }
 
   CLI::App app_;
@@ -256,6 +266,7 @@ class CommandLine {
   ExtentsOptions extents_;
   LogOptions log_;
   CheckCommandOptions check_;
+  RecoverOptions recover_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "core/base/trace.h"
 #include "core/io/mount_table.h"
 #include "core/io/uring_device.h"
+#include "fuse/commands/opened_volume.h"
 #include "fuse/end_notice.h"
 #include "fuse/mount_point.h"
 #include "fuse/session.h"
@@ -122,10 +123,14 @@ class ServedMount {
       log_line(LogLevel::Warning,
                fmt::format("{}: {}. Mounted read-only.", request_.source, why_not_));
       read_only_ = true;
+      as_it_is_ = true;
       if (const int code = open_device(); code != kMountSucceeded) return code;
       status = mount_store();
     }
-    if (status) return kMountSucceeded;
+    if (status) {
+      report_recovery(request_.source, store_->volume());
+      return kMountSucceeded;
+    }
     const std::string why = !why_not_.empty() ? why_not_
                             : status.error() == NtStatus::UnrecognizedVolume
                                 ? "it is not an NTFS volume"
@@ -138,7 +143,7 @@ class ServedMount {
   bool may_read(NtStatus status) const {
     return !why_not_.empty() &&
            (status == NtStatus::SharingViolation || status == NtStatus::DiskCorruptError ||
-            status == NtStatus::NotSupported);
+            status == NtStatus::NotSupported || status == NtStatus::LogCorrupt);
   }
 
   int open_device() {
@@ -169,9 +174,10 @@ class ServedMount {
   Result<> mount_store() {
     using Access = VolumeOptions::Access;
     ObjectStoreOptions options;
-    options.volume.access = !read_only_                  ? Access::ReadWrite
-                            : request_.options.norecover ? Access::AsItIs
-                                                         : Access::ReadOnly;
+    const bool as_it_is = request_.options.norecover || as_it_is_;
+    options.volume.access = !read_only_ ? Access::ReadWrite
+                            : as_it_is  ? Access::NoRecover
+                                        : Access::ReadOnly;
     options.volume.cache_bytes = request_.options.cache_bytes;
     options.volume.commit_interval = std::chrono::seconds(request_.options.commit_seconds);
     options.windows_names = request_.options.windows_names;
@@ -239,6 +245,7 @@ class ServedMount {
   ReadyNotice& notice_;
   EndSignals signals_;
   bool read_only_ = false;
+  bool as_it_is_ = false;  // show it even if its log cannot be replayed
   std::string why_not_;
   std::string problem_;
   EndNotice end_;

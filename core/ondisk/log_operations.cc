@@ -97,6 +97,12 @@ std::string_view name_of(LogOp op) {
   return index < kNames.size() ? kNames[index] : "Unknown";
 }
 
+bool is_page_operation(LogOp op) {
+  const auto code = static_cast<uint16_t>(op);
+  return (code >= 0x02 && code <= 0x09) || (code >= 0x0B && code <= 0x16) || code == 0x21 ||
+         code == 0x22 || code == 0x25;
+}
+
 bool needs_target(LogOp op) {
   const auto code = static_cast<uint16_t>(op);
   return (code >= 0x02 && code <= 0x09) || (code >= 0x0B && code <= 0x17) || code == 0x1C ||

@@ -137,6 +137,9 @@ class ClientRecordView {
   uint16_t undo_length_ = 0;
 };
 
+/// Whether `op` changes a page of an attribute: bytes on the volume, not the tables of the log.
+bool is_page_operation(LogOp op);
+
 /// Whether `op`, as redo or undo, needs a slot in target_attribute (ntfs3 refuses it without).
 bool needs_target(LogOp op);
 
@@ -247,6 +250,26 @@ struct DirtyPage {
   std::vector<Lcn> lcns;
   static Result<DirtyPage> parse(ByteView entry, uint32_t client_version, const Origin& origin);
 };
+
+enum class TransactionState : uint8_t {
+  Uninitialized = 0,
+  Active = 1,
+  Prepared = 2,
+  Committed = 3
+};
+
+/// Entry of a dumped transaction table. Its byte offset in the table is the transaction's id.
+struct TransactionEntry {
+  le32 next_free;   // 0xFFFFFFFF: allocated
+  std::byte state;  // TransactionState
+  std::byte padding[3];
+  le64 first_lsn;
+  le64 previous_lsn;
+  le64 undo_next_lsn;
+  le32 undo_records;
+  le32 undo_bytes;
+};
+static_assert(sizeof(TransactionEntry) == 0x28 && alignof(TransactionEntry) == 1);
 
 /// Client restart record (LFS record type 2).
 struct ClientRestartArea {

@@ -18,6 +18,7 @@ class LogStoreOnVolume final : public lfs::LogStore {
         cluster_size_(cluster_size) {}
 
   uint64_t size_bytes() const override { return size_bytes_; }
+  const Runlist& runs() const { return runs_; }
   Result<> read(uint64_t offset, MutableBytes into) override;
   Result<> write_durable(std::span<const lfs::LogWrite> writes) override;
 

@@ -49,4 +49,13 @@ inline std::optional<IndexEntryView> root_entry(const Operation& operation, Byte
   return value.node().entry_at(operation.attribute_offset - node_offset(*root));
 }
 
+/// Where the data of a view's entry stands in it; nothing unless `length` bytes fit there.
+inline std::optional<size_t> view_data_offset(const IndexEntryView& entry, size_t length) {
+  if (entry.is_end()) return std::nullopt;
+  const size_t offset = struct_at<le16>(entry.bytes()).get();
+  const size_t end = entry.length() - (entry.has_subnode() ? ondisk::kSubnodeVcnBytes : 0);
+  if (offset < sizeof(ondisk::IndexEntryHeader) || offset + length > end) return std::nullopt;
+  return offset;
+}
+
 }  // namespace ntfs::operation_places

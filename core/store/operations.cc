@@ -26,6 +26,7 @@ using operation_places::kDuplicatedInEntry;
 using operation_places::kSizesWithTotalBytes;
 using operation_places::node_offset;
 using operation_places::root_entry;
+using operation_places::view_data_offset;
 
 namespace {
 
@@ -129,13 +130,32 @@ void apply_deallocate(MutableBytes page) {
   header.sequence.set(next == 0 ? 1 : next);
 }
 
+void put(const Operation& operation, MutableBytes page, size_t at) {
+  if (!operation.payload.empty()) {
+    std::memcpy(page.data() + at, operation.payload.data(), operation.payload.size());
+  }
+}
+
 void apply_initialize(const Operation& operation, MutableBytes page) {
+  if (operation.form == OperationForm::Partial)
+    return put(operation, page, operation.record_offset);
   std::memcpy(page.data(), operation.payload.data(), operation.payload.size());
   std::memset(page.data() + operation.payload.size(), 0, page.size() - operation.payload.size());
 }
 
-void put(const Operation& operation, MutableBytes page, size_t at) {
-  std::memcpy(page.data() + at, operation.payload.data(), operation.payload.size());
+void apply_update_value(const Operation& operation, MutableBytes page) {
+  const size_t at = size_t{operation.record_offset} + operation.attribute_offset;
+  if (operation.form != OperationForm::Resizing) return put(operation, page, at);
+  const auto attribute = *attribute_of(operation, page);
+  const size_t end = operation.attribute_offset + operation.payload.size();
+  ByteVector changed(attribute.bytes().begin(),
+                     attribute.bytes().begin() + operation.attribute_offset);
+  changed.insert(changed.end(), operation.payload.begin(), operation.payload.end());
+  changed.resize(align_up(end, 8));
+  auto& form = struct_at<ResidentForm>(MutableBytes(changed));
+  form.header.record_length.set(static_cast<uint32_t>(changed.size()));
+  form.value_length.set(static_cast<uint32_t>(end - attribute.value_offset()));
+  splice_record(page, attribute.offset(), attribute.length(), changed);
 }
 
 void apply_bits(const Operation& operation, MutableBytes page, bool set) {
@@ -174,7 +194,7 @@ void apply_file_record(const Operation& operation, MutableBytes page) {
     case LogOp::DeleteAttribute:
       return apply_delete(operation, page);
     case LogOp::UpdateResidentValue:
-      return put(operation, page, size_t{operation.record_offset} + operation.attribute_offset);
+      return apply_update_value(operation, page);
     case LogOp::UpdateMappingPairs:
       return apply_mapping_pairs(operation, page);
     case LogOp::SetNewAttributeSizes:
@@ -190,6 +210,12 @@ void apply_file_record(const Operation& operation, MutableBytes page) {
     case LogOp::UpdateFileNameRoot:
       return put(operation, page,
                  size_t{operation.record_offset} + operation.attribute_offset + kDuplicatedInEntry);
+    case LogOp::UpdateRecordDataRoot:
+      return put(operation, page,
+                 size_t{operation.record_offset} + operation.attribute_offset +
+                     *view_data_offset(*root_entry(operation, view), operation.payload.size()));
+    case LogOp::ZeroEndOfFileRecord:
+      return put(operation, page, operation.record_offset);
     default:
       ASSERT(false);
   }
@@ -211,6 +237,9 @@ void apply_index_block(const Operation& operation, MutableBytes page) {
                  at + block_entry(operation, page)->length() - ondisk::kSubnodeVcnBytes);
     case LogOp::UpdateFileNameAllocation:
       return put(operation, page, at + kDuplicatedInEntry);
+    case LogOp::UpdateRecordDataAllocation:
+      return put(operation, page,
+                 at + *view_data_offset(*block_entry(operation, page), operation.payload.size()));
     default:  // UpdateNonresidentValue: a whole new block
       return apply_initialize(operation, page);
   }

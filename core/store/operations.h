@@ -17,15 +17,24 @@
 
 namespace ntfs {
 
+/// Some operations have forms that this driver never makes, but finds in the logs of others.
+enum class OperationForm : uint8_t {
+  Whole,     ///< as the makers below make it
+  Partial,   ///< InitializeFileRecordSegment, UpdateNonresidentValue of an index block: the payload
+             ///< overwrites a part, what is around it stays
+  Resizing,  ///< UpdateResidentValue: the value ends where the payload ends
+};
+
 struct Operation {
   ondisk::LogOp op = ondisk::LogOp::Noop;
   uint16_t record_offset = 0;
   uint16_t attribute_offset = 0;
   ByteView payload{};  ///< not owned: must live until perform returns
+  OperationForm form = OperationForm::Whole;
 };
 
-/// The operation that takes back `redo`; its payload lies in the page (before the change) or in
-/// `scratch`.
+/// The operation that takes back `redo`, which a maker below made; its payload lies in the page
+/// (before the change) or in `scratch`.
 Operation inverse(const Operation& redo, const PageKind kind, ByteView page, ByteVector& scratch);
 
 /// Whether `operation` fits `page`: structure, boundaries, room. FileCorruptError if not.

@@ -23,6 +23,7 @@ using operation_places::block_node;
 using operation_places::kSizesBytes;
 using operation_places::kSizesWithTotalBytes;
 using operation_places::root_entry;
+using operation_places::view_data_offset;
 
 namespace {
 
@@ -30,9 +31,34 @@ Result<> refuse(const Operation& operation, std::string_view field, uint64_t fou
   return corrupt({"log operation", 0, static_cast<uint64_t>(operation.op)}, field, found);
 }
 
+/// For forms that the rules below do not cover: what comes out must be whole. That `apply` stays
+/// inside the page has been checked.
+Result<> check_outcome(const Operation& operation, PageKind kind, ByteView page) {
+  ByteVector whole(page.begin(), page.end());
+  apply(operation, kind, whole, {});
+  if (kind == PageKind::FileRecord) {
+    TRY(FileRecordView::parse(whole, {"file record after a log record", 0, 0}));
+  } else {
+    const Vcn vcn(struct_at<ondisk::IndexBlockHeader>(ByteView(whole)).vcn.get());
+    TRY(ondisk::parse_index_block(whole, vcn, ondisk::IndexKind::Any,
+                                  {"INDX buffer after a log record", 0, 0}));
+  }
+  return {};
+}
+
+Result<> check_part(const Operation& operation, PageKind kind, ByteView page) {
+  if (operation.record_offset + operation.payload.size() > page.size()) {
+    return refuse(operation, "length", operation.payload.size());
+  }
+  return check_outcome(operation, kind, page);
+}
+
 // check, by class of operation.
 
 Result<> check_initialize(const Operation& operation, ByteView page) {
+  if (operation.form == OperationForm::Partial) {
+    return check_part(operation, PageKind::FileRecord, page);
+  }
   if (operation.payload.size() > page.size()) {
     return refuse(operation, "length", operation.payload.size());
   }
@@ -93,6 +119,18 @@ Result<> check_update_value(const Operation& operation, const AttributeView& att
             changed.begin() + operation.attribute_offset);
   TRY(AttributeView::parse(changed, 0, {"attribute after a log record", 0, 0}));
   return {};
+}
+
+Result<> check_resize(const Operation& operation, const AttributeView& attribute, ByteView page) {
+  const size_t length = align_up(size_t{operation.attribute_offset} + operation.payload.size(), 8);
+  if (!attribute.is_resident() || operation.attribute_offset < attribute.value_offset() ||
+      operation.attribute_offset > attribute.length()) {
+    return refuse(operation, "attribute offset", operation.attribute_offset);
+  }
+  if (length > attribute.length() + FileRecordView::of_valid(page).free_bytes()) {
+    return refuse(operation, "length", operation.payload.size());
+  }
+  return check_outcome(operation, PageKind::FileRecord, page);
 }
 
 Result<> check_mapping_pairs(const Operation& operation, const AttributeView& attribute,
@@ -161,6 +199,11 @@ Result<> check_root_operation(const Operation& operation, ByteView page) {
         return refuse(operation, "length", operation.payload.size());
       }
       return {};
+    case LogOp::UpdateRecordDataRoot:
+      if (!view_data_offset(*entry, operation.payload.size())) {
+        return refuse(operation, "length", operation.payload.size());
+      }
+      return {};
     default:  // UpdateFileNameRoot
       if (operation.payload.size() != sizeof(ondisk::DuplicatedInformation) || entry->is_end() ||
           entry->key().size() < sizeof(ondisk::FileNameHeader)) {
@@ -207,6 +250,11 @@ Result<> check_block_operation(const Operation& operation, ByteView page) {
         return refuse(operation, "length", operation.payload.size());
       }
       return {};
+    case LogOp::UpdateRecordDataAllocation:
+      if (!view_data_offset(*entry, operation.payload.size())) {
+        return refuse(operation, "length", operation.payload.size());
+      }
+      return {};
     default:  // UpdateFileNameAllocation
       if (operation.payload.size() != sizeof(ondisk::DuplicatedInformation) || entry->is_end() ||
           entry->key().size() < sizeof(ondisk::FileNameHeader)) {
@@ -230,7 +278,10 @@ Result<> check_file_record_operation(const Operation& operation, ByteView page) 
     case LogOp::DeleteIndexEntryRoot:
     case LogOp::SetIndexEntryVcnRoot:
     case LogOp::UpdateFileNameRoot:
+    case LogOp::UpdateRecordDataRoot:
       return check_root_operation(operation, page);
+    case LogOp::ZeroEndOfFileRecord:
+      return check_part(operation, PageKind::FileRecord, page);
     default:
       break;
   }
@@ -240,7 +291,8 @@ Result<> check_file_record_operation(const Operation& operation, ByteView page) 
     case LogOp::DeleteAttribute:
       return {};
     case LogOp::UpdateResidentValue:
-      return check_update_value(operation, *attribute);
+      return operation.form == OperationForm::Resizing ? check_resize(operation, *attribute, page)
+                                                       : check_update_value(operation, *attribute);
     case LogOp::UpdateMappingPairs:
       return check_mapping_pairs(operation, *attribute, page);
     case LogOp::SetNewAttributeSizes:
@@ -263,6 +315,7 @@ Result<> check_raw(const Operation& operation, PageKind kind, ByteView page) {
     return refuse(operation, "length", operation.payload.size());
   }
   if (kind != PageKind::IndexBlock) return {};
+  if (operation.form == OperationForm::Partial) return check_part(operation, kind, page);
   ByteVector whole(page.size());
   std::copy(operation.payload.begin(), operation.payload.end(), whole.begin());
   const auto& header = struct_at<ondisk::IndexBlockHeader>(ByteView(whole));
@@ -290,6 +343,7 @@ Result<> check(const Operation& operation, PageKind kind, ByteView page) {
     case LogOp::WriteEndOfIndexBuffer:
     case LogOp::SetIndexEntryVcnAllocation:
     case LogOp::UpdateFileNameAllocation:
+    case LogOp::UpdateRecordDataAllocation:
       if (kind != PageKind::IndexBlock) {
         return refuse(operation, "page kind", static_cast<uint64_t>(kind));
       }

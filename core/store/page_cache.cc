@@ -272,6 +272,7 @@ void PageCache::take_back(const PageRef& page) {
     return;
   }
   replaced->dirty_ = page->replaced_was_dirty_;
+  replaced->imaged_interval_ = 0;  // the log speaks of what took its place
   it.value() = replaced;
 }
 

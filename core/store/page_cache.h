@@ -89,7 +89,8 @@ class MetadataPage {
   void keep_image();
 
   bool dirty_ = false;
-  bool pending_ = false;  // the running checkpoint will copy it
+  bool pending_ = false;          // the running checkpoint will copy it
+  uint64_t imaged_interval_ = 0;  // the log has held the whole page since its start or later
   std::unique_ptr<Image> image_;
   uint16_t last_update_sequence_ = 0;  // on the device; 0: what bytes_ say
   std::atomic<bool> used_{true};       // for eviction

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/base/trace.h"
+#include "core/ondisk/file_record.h"
+#include "core/ondisk/index_block.h"
 #include "core/store/journal.h"
 
 namespace ntfs {
@@ -106,6 +108,27 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
   return lsn;
 }
 
+/// Before the first change of a page in an interval: the page as it is.
+Result<> Transaction::log_image(const PageRef& page) {
+  if (page->kind() == PageKind::Raw || page->imaged_interval_ == journal_.interval_) return {};
+  page->imaged_interval_ = journal_.interval_;
+  Operation image;
+  if (page->kind() == PageKind::IndexBlock) {
+    const auto node = ondisk::IndexBlockView::of_valid(page->bytes()).node();
+    image = update_nonresident_value(
+        0, page->bytes().first(ondisk::kIndexHeaderInBlock + node.used_bytes()));
+  } else {
+    const auto record = ondisk::FileRecordView::of_valid(page->bytes());
+    // What is not in use is changed by an image alone. ntfsrecover would also put it in use.
+    if (!record.in_use()) return {};
+    image = initialize_file_record(page->bytes().first(record.used_bytes()));
+  }
+  const uint64_t head = sizeof(ondisk::ClientRecordHeader) + 8 * page->place_.lcns.size();
+  if (head + image.payload.size() > lfs::kMaximumClientData) return {};
+  TRY(log(image, Operation{}, page));
+  return {};
+}
+
 Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   ASSERT(active_);
   TRY(check(redo, page->kind(), page->bytes_));
@@ -117,11 +140,13 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   const Operation nothing{};
   lfs::Lsn lsn;
   if (redo.op == LogOp::InitializeFileRecordSegment) {
+    page->imaged_interval_ = journal_.interval_;
     // As Windows does: the way back in a record of its own, then the image without one. Other
     // replayers take an image only when its undo is Noop (sheet, pitfall 45).
     TRY(log(nothing, undo, page));
     lsn = TRY(log(redo, nothing, page));
   } else {
+    TRY(log_image(page));
     lsn = TRY(log(redo, undo, page));
   }
   journal_.mark_dirty(page);
@@ -134,6 +159,7 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   memory_->created.push_back(page);
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
+  page->imaged_interval_ = journal_.interval_;
   const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
   journal_.mark_dirty(page);
   apply(redo, page->kind(), page->bytes_, lsn);

@@ -12,6 +12,10 @@
 // transaction so: in the log it is then a transaction without effect. One transaction runs at a
 // time (the metadata lock): the log's records stand in the order of the changes, each transaction's
 // together, and a cut anywhere leaves whole transactions followed by at most one that is undone.
+//
+// A checkpoint writes pages in place, and a crash may tear one. So the log holds a whole image of
+// each file record and index block that changed in an interval, from before the first change:
+// recovery needs nothing of what the device holds in their place.
 
 #include <vector>
 
@@ -102,6 +106,7 @@ class Transaction {
 
  private:
   Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
+  Result<> log_image(const PageRef& page);
   void abort();
   void end();
   void release() NO_THREAD_SAFETY_ANALYSIS;

@@ -27,8 +27,15 @@ constexpr uint64_t kSequenceJump = 1024;
 }  // namespace
 
 Volume::Volume(BlockDevice& device, const VolumeOptions& options,
-               const ondisk::VolumeGeometry& geometry)
-    : device_(device), options_(options), geometry_(geometry), buffers_(device) {}
+               const ondisk::VolumeGeometry& geometry, std::unique_ptr<Recovery> recovery)
+    : recovery_(std::move(recovery)),
+      view_(recovery_ != nullptr && options.access != VolumeOptions::Access::ReadWrite
+                ? std::make_unique<OverlayDevice>(device, recovery_->patches())
+                : nullptr),
+      device_(view_ != nullptr ? *view_ : device),
+      options_(options),
+      geometry_(geometry),
+      buffers_(device_) {}
 
 Volume::~Volume() {
   stop_committer_ = true;
@@ -43,9 +50,36 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
   TRY(device.read(0, sector.bytes()));
   const auto geometry =
       TRY(ondisk::parse_boot_sector(sector.bytes(), device.size_bytes(), {"boot sector", 0, 0}));
-  std::unique_ptr<Volume> volume(new Volume(device, options, geometry));
+  using Access = VolumeOptions::Access;
+  std::unique_ptr<Recovery> recovery;
+  if (options.access != Access::AsItIs) {
+    auto replayed = Recovery::replay(device, geometry, why_not);
+    if (!replayed && (options.access != Access::NoRecover || why_not.empty())) {
+      return replayed.error();
+    }
+    if (replayed) recovery = std::move(*replayed);
+    if (!why_not.empty()) log_line(LogLevel::Warning, "shown as it is: " + why_not);
+    why_not.clear();
+  }
+  if (recovery != nullptr && options.access == Access::ReadWrite) {
+    TRY(write_recovered(device, geometry, *recovery, why_not));
+  }
+  std::unique_ptr<Volume> volume(new Volume(device, options, geometry, std::move(recovery)));
   TRY(volume->load(why_not));
   return volume;
+}
+
+/// Brings to the device what the log says, unless the volume must not be written: Windows may be
+/// hibernated on it, as it will be. Nothing is written before that is known.
+Result<> Volume::write_recovered(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
+                                 Recovery& recovery, std::string& why_not) {
+  OverlayDevice view(device, recovery.patches());
+  VolumeOptions options;
+  options.access = VolumeOptions::Access::AsItIs;
+  Volume recovered(view, options, geometry, nullptr);
+  TRY(recovered.load(why_not));
+  TRY(recovered.check_writable(why_not));
+  return recovery.write(device);
 }
 
 // Mounting.
@@ -61,9 +95,10 @@ Result<> Volume::load(std::string& why_not) {
       TRY(metadata_stream(FileReference(ondisk::kBitmapRecord, 6), AttributeType::Data, u""));
   clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_);
   TRY(clusters_->load());
-  if (options_.access == VolumeOptions::Access::AsItIs) return {};
+  if (options_.access == VolumeOptions::Access::ReadOnly) return check_log(why_not);
+  if (options_.access != VolumeOptions::Access::ReadWrite) return {};
+  TRY(check_log(why_not));
   TRY(check_writable(why_not));
-  if (options_.access == VolumeOptions::Access::ReadOnly) return {};
   const Journal::Mirror mirror = TRY(mirror_of_mft());
   journal_->start(TRY(start_log()), mirror);
   const Lcn mft_end =
@@ -202,25 +237,17 @@ Result<bool> Volume::is_hibernated() {
   return magic == "hibr" || magic == "HIBR";
 }
 
-Result<> Volume::check_writable(std::string& why_not) {
-  if (log_status_.state == lfs::LogState::Unclean) {
-    why_not =
-        log_status_.major_version >= 2
-            ? "its log is not clean: Windows did not shut down completely (fast startup, or "
-              "hibernation). Shut Windows down with `shutdown /s /t 0`, or look at the volume "
-              "with -o ro,norecover"
-            : "its log is not clean: it was not unmounted. This version cannot recover it. "
-              "Mount it once under Windows or with the kernel's ntfs3, which replay the log, "
-              "or look at it with -o ro,norecover";
-    return NtStatus::LogCorrupt;
-  }
+Result<> Volume::check_log(std::string& why_not) const {
   if (log_status_.state == lfs::LogState::Corrupt) {
     why_not =
         "its $LogFile is damaged. Run chkdsk under Windows, or look at the volume with "
         "-o ro,norecover";
     return NtStatus::LogCorrupt;
   }
-  if (options_.access != VolumeOptions::Access::ReadWrite) return {};
+  return {};
+}
+
+Result<> Volume::check_writable(std::string& why_not) {
   if (TRY(is_hibernated())) {
     why_not =
         "Windows is hibernated on it (hiberfil.sys): it can be mounted read-only. Resume "
@@ -266,6 +293,7 @@ Result<lfs::Lsn> Volume::highest_record_lsn() {
 
 Result<std::unique_ptr<lfs::LogFile>> Volume::start_log() {
   lfs::LogStart start;
+  if (recovery_ != nullptr) start.floor = recovery_->stamp();
   if (log_status_.state == lfs::LogState::Empty) {
     // Whoever emptied the log left no trace of the LSNs that the pages carry.
     const uint64_t highest = TRY(highest_record_lsn())

@@ -24,14 +24,20 @@
 #include "core/store/log_store.h"
 #include "core/store/mft.h"
 #include "core/store/page_cache.h"
+#include "core/store/recovery.h"
 
 namespace ntfs {
 
 struct VolumeOptions {
-  /// AsItIs: read-only, and what the log holds is not looked at (tools, `norecover`).
-  enum class Access { AsItIs, ReadOnly, ReadWrite };
+  /// A log that is not clean is replayed: in memory alone unless ReadWrite.
+  enum class Access {
+    AsItIs,     ///< read-only; the log is not looked at
+    NoRecover,  ///< read-only; as AsItIs, with a warning, when the log cannot be replayed
+    ReadOnly,   ///< refused when the log cannot be replayed
+    ReadWrite,
+  };
   Access access = Access::ReadWrite;
-  uint64_t cache_bytes = uint64_t{256} << 20;       ///< bound of buffered data and metadata pages
+  uint64_t cache_bytes = uint64_t{256} << 20;  ///< bound of buffered data and metadata pages
   /// Longest time a change stays out of the log. Zero: until somebody asks for a commit or a
   /// checkpoint, or the log is full; no thread works beside the callers then.
   std::chrono::milliseconds commit_interval{5000};
@@ -39,9 +45,10 @@ struct VolumeOptions {
 
 class Volume {
  public:
-  /// Mounts. `device` must outlive the volume. UnrecognizedVolume: not NTFS; LogCorrupt with
-  /// `why_not` filled: read-write refused because the log is unclean, the volume hibernated or
-  /// dirty.
+  /// Mounts; first recovers a volume that was not unmounted (recovery.h). `device` must outlive the
+  /// volume. UnrecognizedVolume: not NTFS. With `why_not` filled, and nothing written: LogCorrupt
+  /// and NotSupported (the log cannot be replayed), SharingViolation (hibernated), DiskCorruptError
+  /// (marked dirty).
   static Result<std::unique_ptr<Volume>> open(BlockDevice& device, const VolumeOptions& options,
                                               std::string& why_not);
   /// Without close(), nothing more is written: the log stays unclean.
@@ -73,6 +80,8 @@ class Volume {
   const ondisk::VolumeInformation& information() const { return information_; }
   const lfs::LogStatus& log_status() const { return log_status_; }  ///< as it was at mount
   LogStoreOnVolume& log_store() { return *log_store_; }
+  /// What the recovery at mount did; null when there was nothing to recover.
+  const RecoveryReport* recovery() const { return recovery_ ? &recovery_->report() : nullptr; }
   /// 2^32 clusters less 64 KiB (MS-FSA product notes).
   uint64_t max_file_size() const { return (uint64_t{geometry_.cluster_size} << 32) - (64 << 10); }
 
@@ -102,13 +111,17 @@ class Volume {
   bool is_over_budget() const;
 
  private:
-  Volume(BlockDevice& device, const VolumeOptions& options, const ondisk::VolumeGeometry& geometry);
+  Volume(BlockDevice& device, const VolumeOptions& options, const ondisk::VolumeGeometry& geometry,
+         std::unique_ptr<Recovery> recovery);
+  static Result<> write_recovered(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
+                                  Recovery& recovery, std::string& why_not);
   Result<> load(std::string& why_not);
   Result<> load_mft();
   Result<Journal::Mirror> mirror_of_mft();
   Result<> load_volume_record(std::string& why_not);
   Result<> load_upcase();
   Result<> load_log_runs();
+  Result<> check_log(std::string& why_not) const;
   Result<> check_writable(std::string& why_not);
   Result<std::unique_ptr<lfs::LogFile>> start_log();
   Result<bool> is_hibernated();
@@ -120,6 +133,8 @@ class Volume {
   Result<> commit_now() REQUIRES(commit_mutex_);
   void run_committer();
 
+  std::unique_ptr<Recovery> recovery_;   // null: the log was clean
+  std::unique_ptr<OverlayDevice> view_;  // what was recovered and not written
   BlockDevice& device_;
   const VolumeOptions options_;
   const ondisk::VolumeGeometry geometry_;

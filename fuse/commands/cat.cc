@@ -16,7 +16,7 @@ constexpr size_t kPieceBytes = size_t{1} << 20;
 }  // namespace
 
 int run_cat(const CatOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return exit_code_of(volume.error());
   const auto file = find_path(*volume, options.path);
   if (!file) return exit_code_of(file.error());

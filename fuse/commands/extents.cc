@@ -27,7 +27,7 @@ void print_run(const Run& run, uint32_t cluster_size, const ExtentsOptions& opti
 }  // namespace
 
 int run_extents(const ExtentsOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return exit_code_of(volume.error());
   const auto file = find_path(*volume, options.path);
   if (!file) return exit_code_of(file.error());

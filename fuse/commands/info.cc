@@ -171,7 +171,7 @@ void print_text(OpenedVolume& opened) {
 }  // namespace
 
 int run_info(const InfoOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::AsItIs);
   if (!volume) return exit_code_of(volume.error());
   if (options.json) {
     print_json(*volume);

@@ -227,7 +227,7 @@ std::optional<uint64_t> parse_file_record(const std::string& text) {
 }
 
 int run_log(const LogOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::AsItIs);
   if (!volume) return exit_code_of(volume.error());
   auto reader = lfs::LogReader::open(volume->store->volume().log_store());
   LogPrinter printer(*volume, options);

@@ -69,7 +69,7 @@ int list_directory(OpenedVolume& volume, File& directory, const LsOptions& optio
 }  // namespace
 
 int run_ls(const LsOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return exit_code_of(volume.error());
   const auto file = find_path(*volume, options.path);
   if (!file) return exit_code_of(file.error());

@@ -35,7 +35,20 @@ std::string explain(NtStatus status) {
   }
 }
 
-Result<OpenedVolume> open_volume(const std::string& source) {
+void report_recovery(const std::string& source, const Volume& volume) {
+  const RecoveryReport* report = volume.recovery();
+  if (report == nullptr) return;
+  const bool is_written = volume.options().access == VolumeOptions::Access::ReadWrite;
+  log_line(LogLevel::Note,
+           fmt::format("{}: was not unmounted. {}: {}", source,
+                       is_written ? "Recovered" : "Recovered in memory, nothing is written",
+                       describe(*report)));
+  if (report->last_operations.empty()) return;
+  log_line(LogLevel::Note, fmt::format("{}: the last operations in its log: {}", source,
+                                       fmt::join(report->last_operations, ", ")));
+}
+
+Result<OpenedVolume> open_volume(const std::string& source, View view) {
   OpenedVolume opened;
   opened.source = source;
   UringDevice::Options device_options;
@@ -44,16 +57,23 @@ Result<OpenedVolume> open_volume(const std::string& source) {
   if (!device) return device.error();  // logged
   opened.device = std::move(*device);
   ObjectStoreOptions options;
-  options.volume.access = VolumeOptions::Access::AsItIs;
+  options.volume.access =
+      view == View::AsItIs ? VolumeOptions::Access::AsItIs : VolumeOptions::Access::NoRecover;
   options.show_system_files = true;
   std::string why_not;
   auto store = ObjectStore::mount(*opened.device, options, why_not);
+  if (!store && view == View::AsItIs) {
+    // What a crash tore, the log may make whole.
+    options.volume.access = VolumeOptions::Access::NoRecover;
+    store = ObjectStore::mount(*opened.device, options, why_not);
+  }
   if (!store) {
     log_line(LogLevel::Error,
              fmt::format("{}: {}", source, why_not.empty() ? explain(store.error()) : why_not));
     return store.error();
   }
   opened.store = std::move(*store);
+  report_recovery(source, opened.store->volume());
   return opened;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
-// A volume that a command looks at without mounting it: read-only, as it is on the device, whatever
-// its log says, and also while it is mounted.
+// A volume that a command looks at without mounting it: read-only, and also while it is mounted.
 
 #include <memory>
 #include <string>
@@ -18,8 +17,15 @@ struct OpenedVolume {
   std::unique_ptr<ObjectStore> store;
 };
 
+enum class View {
+  AsItIs,     ///< what is on the device, whatever the log says
+  Recovered,  ///< what the next mount will show; as it is, with a warning, where nobody can tell
+};
 /// Errors are printed, with what to do.
-Result<OpenedVolume> open_volume(const std::string& source);
+Result<OpenedVolume> open_volume(const std::string& source, View view);
+
+/// Says on stderr, and in the system's log, what a recovery did, if there was one.
+void report_recovery(const std::string& source, const Volume& volume);
 
 /// The file at `path` (UTF-8, components separated by '/'). Errors are printed.
 Result<FilePtr> find_path(OpenedVolume& volume, std::string_view path);

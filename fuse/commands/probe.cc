@@ -57,8 +57,8 @@ Verdict judge(OpenedVolume& volume, bool readwrite) {
   }
   if (log == lfs::LogState::Unclean) {
     return {kProbeLogUnclean,
-            "its log is not clean: it was not unmounted. Mount it once under Windows or with the "
-            "kernel's ntfs3, or look at it with -o ro,norecover"};
+            "its log is not clean: it was not unmounted. A mount recovers it, and so does "
+            "`ntfs-wal recover`"};
   }
   if (log == lfs::LogState::Corrupt) {
     return {kProbeInconsistent, "its $LogFile is damaged: run chkdsk under Windows"};
@@ -77,7 +77,7 @@ Verdict judge(OpenedVolume& volume, bool readwrite) {
 
 Verdict probe(const ProbeOptions& options) {
   if (!ensure_not_mounted(options.source)) return {kProbeInUse, "it is mounted"};
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return {code_of_refusal(volume.error()), "it cannot be mounted (see above)"};
   if (volume->device->in_use_elsewhere()) return {kProbeInUse, "it is in use by another program"};
   return judge(*volume, options.readwrite);

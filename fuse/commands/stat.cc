@@ -96,7 +96,7 @@ void print_text(const FileInformation& information, const std::string& path,
 }  // namespace
 
 int run_stat(const StatOptions& options) {
-  auto volume = open_volume(options.source);
+  auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return exit_code_of(volume.error());
   const auto file = find_path(*volume, options.path);
   if (!file) return exit_code_of(file.error());

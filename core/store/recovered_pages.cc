@@ -1,0 +1,153 @@
+#include "core/store/recovered_pages.h"
+
+#include <algorithm>
+
+#include "core/base/multi_sector.h"
+#include "core/ondisk/file_record.h"
+#include "core/ondisk/index_block.h"
+
+namespace ntfs {
+
+namespace {
+
+constexpr uint64_t kUnit = 512;
+/// Pages of a recovery together. A log of 64 MiB that this driver wrote speaks of a fraction.
+constexpr uint64_t kMostBytes = uint64_t{512} << 20;
+/// A torn structure holds words of two writes: the next number must be neither's.
+constexpr uint16_t kTornAdvance = 3;
+constexpr size_t kLsnOffset = offsetof(ondisk::FileRecordHeader, lsn);
+static_assert(kLsnOffset == offsetof(ondisk::IndexBlockHeader, lsn));
+
+std::string_view signature_of(PageKind kind) {
+  return kind == PageKind::FileRecord ? "FILE" : "INDX";
+}
+
+}  // namespace
+
+lfs::Lsn RecoveredPages::Page::lsn() const {
+  return lfs::Lsn::from_raw(struct_at<le64>(bytes, kLsnOffset).get());
+}
+
+Result<> RecoveredPages::Page::verify(const ondisk::VolumeGeometry& geometry) {
+  is_usable = false;
+  const uint64_t position = location.pieces.front().offset;
+  if (location.kind == PageKind::FileRecord) {
+    const Origin origin{"file record", FileReference(location.number, 0).raw(), position};
+    const auto record = TRY(ondisk::FileRecordView::parse(bytes, origin));
+    const bool has_number = record.in_use() && record.has_record_number();
+    if (record.total_bytes() != geometry.file_record_size ||
+        (has_number && record.record_number() != location.number)) {
+      return corrupt(origin, "record number", record.record_number());
+    }
+  } else if (location.kind == PageKind::IndexBlock) {
+    TRY(ondisk::parse_index_block(bytes, Vcn(location.number), ondisk::IndexKind::Any,
+                                  {"INDX buffer", 0, position}));
+  }
+  is_usable = true;
+  return {};
+}
+
+Result<> RecoveredPages::read_device(uint64_t offset, MutableBytes into) {
+  // In whole blocks: a record may be smaller than a block of the device.
+  const uint64_t from = align_down(offset, AlignedBuffer::kAlignment);
+  const uint64_t to = std::min(align_up(offset + into.size(), AlignedBuffer::kAlignment),
+                               align_down(device_.size_bytes(), device_.logical_block_size()));
+  if (to < offset + into.size()) return NtStatus::EndOfFile;
+  if (buffer_.size() < to - from) buffer_ = AlignedBuffer(to - from);
+  TRY(device_.read(from, buffer_.bytes().first(to - from)));
+  std::copy_n(buffer_.data() + (offset - from), into.size(), into.data());
+  return {};
+}
+
+Result<> RecoveredPages::load(Page& page) {
+  size_t done = 0;
+  for (const DevicePiece& piece : page.location.pieces) {
+    TRY(read_device(piece.offset, MutableBytes(page.bytes).subspan(done, piece.length)));
+    done += piece.length;
+  }
+  open(page);
+  return {};
+}
+
+/// Undoes the protection of what was read. What is torn, or was never written, is not usable.
+void RecoveredPages::open(Page& page) {
+  if (page.location.kind == PageKind::Raw) {
+    page.is_usable = true;
+    return;
+  }
+  if (as_text(ByteView(page.bytes).first(4)) != signature_of(page.location.kind)) return;
+  const auto& header = struct_at<MultiSectorHeader>(ByteView(page.bytes));
+  if (header.update_sequence_array_offset.get() <= kSequenceStride - sizeof(le16)) {
+    page.update_sequence = update_sequence_number(page.bytes);
+  }
+  if (!try_unprotect(page.bytes)) {
+    page.update_sequence = static_cast<uint16_t>(page.update_sequence + kTornAdvance);
+    return;
+  }
+  page.is_final = page.verify(geometry_).has_value() && page.lsn() == stamp_;
+}
+
+Result<RecoveredPages::Page*> RecoveredPages::get(const PageLocation& location) {
+  const auto known = owners_.find(location.pieces.front().offset / kUnit);
+  if (known != owners_.end()) {
+    Page& page = pages_[known->second];
+    if (page.location.kind != location.kind || page.location.pieces != location.pieces) {
+      return NtStatus::LogCorrupt;
+    }
+    return &page;
+  }
+  uint64_t bytes = 0;
+  for (const DevicePiece& piece : location.pieces) {
+    for (uint64_t at = 0; at < piece.length; at += kUnit) {
+      if (owners_.contains((piece.offset + at) / kUnit)) return NtStatus::LogCorrupt;
+    }
+    bytes += piece.length;
+  }
+  if (total_bytes_ + bytes > kMostBytes) return NtStatus::InsufficientResources;
+  total_bytes_ += bytes;
+  for (const DevicePiece& piece : location.pieces) {
+    for (uint64_t at = 0; at < piece.length; at += kUnit) {
+      const bool is_new = owners_.emplace((piece.offset + at) / kUnit, pages_.size()).second;
+      if (!is_new) return NtStatus::LogCorrupt;  // the page overlaps itself
+    }
+  }
+  Page& page = pages_.emplace_back();
+  page.location = location;
+  page.bytes.resize(bytes);
+  TRY(load(page));
+  return &page;
+}
+
+uint64_t RecoveredPages::count_changed() const {
+  return static_cast<uint64_t>(std::count_if(pages_.begin(), pages_.end(),
+                                             [](const Page& page) { return page.is_changed; }));
+}
+
+/// The page as it goes to the device.
+void RecoveredPages::close(Page& page) const {
+  if (page.location.kind == PageKind::Raw) return;
+  struct_at<le64>(MutableBytes(page.bytes), kLsnOffset).set(stamp_.raw());
+  protect_after(page.bytes, page.update_sequence);
+}
+
+std::vector<DevicePatch> RecoveredPages::take_patches(uint64_t mirror_offset,
+                                                      uint64_t mirror_records) {
+  std::vector<DevicePatch> patches;
+  for (Page& page : pages_) {
+    if (!page.is_changed) continue;
+    close(page);
+    if (page.location.kind == PageKind::FileRecord && page.location.number < mirror_records) {
+      patches.push_back({mirror_offset + page.location.number * page.bytes.size(), page.bytes});
+    }
+    size_t done = 0;
+    for (const DevicePiece& piece : page.location.pieces) {
+      const auto part = ByteView(page.bytes).subspan(done, piece.length);
+      patches.push_back({piece.offset, ByteVector(part.begin(), part.end())});
+      done += piece.length;
+    }
+    page.bytes = {};
+  }
+  return patches;
+}
+
+}  // namespace ntfs
