@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <queue>
+#include <set>
 
 #include "core/ondisk/file_record.h"
 #include "core/ondisk/index_block.h"
@@ -126,12 +127,15 @@ Result<> Replay::undo() {
   std::priority_queue<Next> next;
   for (const uint32_t id : analysis_.losers()) {
     next.emplace(analysis_.transactions.at(id).undo_next, id);
-    ++report_.transactions_undone;
   }
+  std::set<uint32_t> undone;
   while (!next.empty()) {
     const auto [lsn, id] = next.top();
     next.pop();
+    const uint64_t count = report_.records_undone;
     const Lsn before = TRY(undo_record(lsn, id));
+    if (report_.records_undone != count) undone.insert(id);
+    report_.transactions_undone = undone.size();
     if (before.is_none()) continue;
     if (before >= lsn) {
       return refuse_recovery(
@@ -329,38 +333,31 @@ Result<Replay::Outcome> Replay::change_structure(const Change& change, PageKind 
 
 // Forms that other systems write become those that check() and apply() know.
 
-/// The value behind UpdateResidentValue when the record does not hold it: what stands there, then
-/// zeros.
-void Replay::complete_value(const Change& change, const RecoveredPages::Page& page,
-                            Operation& operation) {
+/// Records of Windows 10 leave out a payload that is all zeros.
+bool Replay::is_omitted(const Change& change) {
+  return change.payload.empty() && change.length != 0;
+}
+
+ByteView Replay::payload_of(const Change& change) {
+  if (!is_omitted(change)) return change.payload;
   scratch_.assign(change.length, std::byte{0});
-  if (page.is_usable) {
-    const auto attribute =
-        FileRecordView::of_valid(page.bytes).attribute_at(operation.record_offset);
-    if (attribute && operation.attribute_offset < attribute->length()) {
-      const ByteView old = attribute->bytes().subspan(operation.attribute_offset);
-      std::copy_n(old.begin(), std::min<size_t>(old.size(), change.length), scratch_.begin());
-    }
-  }
-  operation.payload = scratch_;
+  return scratch_;
 }
 
 Result<Operation> Replay::operation_of(const Change& change, PageKind kind,
                                        const RecoveredPages::Page& page) {
   const ondisk::LogTarget& target = change.record->target();
   Operation operation{change.op, target.record_offset, target.attribute_offset, change.payload};
-  const bool is_omitted = change.payload.empty() && change.length != 0;
   switch (change.op) {
     case LogOp::UpdateResidentValue:
       if (change.length != change.other_length) operation.form = OperationForm::Resizing;
-      if (is_omitted) complete_value(change, page, operation);
+      operation.payload = payload_of(change);
       return operation;
     case LogOp::ZeroEndOfFileRecord:
-      scratch_.assign(change.length, std::byte{0});
-      operation.payload = scratch_;
+      operation.payload = payload_of(change);
       return operation;
     default:
-      if (is_omitted) return refuse(change, "has no data");
+      if (is_omitted(change)) return refuse(change, "has no data");
       break;
   }
   switch (change.op) {
@@ -412,11 +409,12 @@ Result<Replay::Outcome> Replay::change_raw(const Change& change) {
   const ondisk::LogTarget& target = change.record->target();
   const uint64_t page_bytes = std::min<uint64_t>(geometry_.cluster_size, 4096);
   uint64_t offset = target.cluster_block_offset * kBlockUnit;
-  uint64_t length = change.payload.size();
+  const ByteView payload = payload_of(change);
+  uint64_t length = payload.size();
   ondisk::BitRange bits;
   if (is_bitmap_operation(change.op)) {
     const auto range =
-        ondisk::BitRange::parse(change.payload, {"log record (its LSN)", 0, change.lsn.raw()});
+        ondisk::BitRange::parse(payload, {"log record (its LSN)", 0, change.lsn.raw()});
     if (!range || range->count == 0) return refuse(change, "has no bits");
     bits = *range;
     offset += bits.first / 8;
@@ -440,7 +438,7 @@ Result<Replay::Outcome> Replay::change_raw(const Change& change) {
   }
   const uint64_t reach = base + pages.size() * page_bytes;  // what lies behind was freed
   if (reach <= offset) return Outcome::NotDue;
-  Operation operation{change.op, static_cast<uint16_t>(offset - base), 0, change.payload};
+  Operation operation{change.op, static_cast<uint16_t>(offset - base), 0, payload};
   if (is_bitmap_operation(change.op)) {
     const uint64_t first = target.cluster_block_offset * kBlockUnit * 8 + bits.first - base * 8;
     const uint64_t count = std::min<uint64_t>(bits.count, (reach - base) * 8 - first);
@@ -450,7 +448,7 @@ Result<Replay::Outcome> Replay::change_raw(const Change& change) {
     TRY(change_raw_pages(change, operation, pages));
     return Outcome::Done;
   }
-  operation.payload = first_bytes(change.payload, reach - offset);
+  operation.payload = first_bytes(payload, reach - offset);
   TRY(change_raw_pages(change, operation, pages));
   return Outcome::Done;
 }

@@ -60,7 +60,8 @@ class Replay {
                        const Operation& operation);
   Result<Operation> operation_of(const Change& change, PageKind kind,
                                  const RecoveredPages::Page& page);
-  void complete_value(const Change& change, const RecoveredPages::Page& page, Operation& operation);
+  static bool is_omitted(const Change& change);
+  ByteView payload_of(const Change& change);
 
   Result<bool> locate(const Change& change, uint64_t offset, uint64_t length,
                       std::vector<DevicePiece>& pieces);
