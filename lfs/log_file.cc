@@ -9,8 +9,6 @@ namespace ntfs::lfs {
 
 namespace {
 
-/// Record pages that stay between the newest page and the oldest one that is needed.
-constexpr uint64_t kSlackPages = 4;
 /// For the records of write_restart() and close(), fillers before them included, and the filler
 /// behind the end of the file.
 constexpr uint64_t kRestartReserve = 4 * kPageSize;
@@ -38,12 +36,6 @@ void note_record_end(RecordPageHeader& header, Lsn lsn, uint64_t end) {
   header.flags.set(kPageRecordEnd);
   header.next_record_offset.set(static_cast<uint16_t>(end));
   header.last_end_lsn.set(lsn.raw());
-}
-
-uint64_t total_size(std::span<const ByteView> parts) {
-  uint64_t total = 0;
-  for (const ByteView part : parts) total += part.size();
-  return total;
 }
 
 void copy_bytes(ByteView from, MutableBytes to) { std::copy(from.begin(), from.end(), to.begin()); }
@@ -82,16 +74,20 @@ Lsn highest_possible(const RestartPages& pages, const LogGeometry& geometry) {
 
 Result<> LogFile::format(LogStore& store) {
   const LogGeometry geometry = TRY(LogGeometry::for_new_log(store.size_bytes()));
+  return write_new_file(store, closed_page(geometry, 2, std::random_device()()));
+}
+
+/// Both restart pages, everything else 0xFF.
+Result<> LogFile::write_new_file(LogStore& store, const RestartPage& restart) {
   const uint64_t whole_pages = align_down(store.size_bytes(), kPageSize);
-  PageBuffer restart(2 * kPageSize);
-  const RestartPage closed = closed_page(geometry, 2, std::random_device()());
-  closed.serialize(restart.bytes().first(kPageSize));
-  closed.serialize(restart.bytes().last(kPageSize));
+  PageBuffer pages(2 * kPageSize);
+  restart.serialize(pages.bytes().first(kPageSize));
+  restart.serialize(pages.bytes().last(kPageSize));
 
   PageBuffer ones(std::min<uint64_t>(kFormatWriteBytes, whole_pages));
   std::memset(ones.bytes().data(), 0xFF, ones.size());
-  std::vector<LogWrite> writes = {{0, restart.bytes()}};
-  for (uint64_t at = restart.size(); at < whole_pages;) {
+  std::vector<LogWrite> writes = {{0, pages.bytes()}};
+  for (uint64_t at = pages.size(); at < whole_pages;) {
     const uint64_t length = std::min<uint64_t>(ones.size(), whole_pages - at);
     writes.push_back({at, ones.bytes().first(length)});
     at += length;
@@ -126,32 +122,44 @@ Result<std::unique_ptr<LogFile>> LogFile::start(LogStore& store, const LogStart&
   // By two: pages of the present sequence + 1 may be there behind the end of the file.
   const uint64_t sequence = geometry.sequence_of(highest) + 2;
   if (sequence >= geometry.sequence_limit()) return NtStatus::FileSystemLimitation;
-  auto log = std::unique_ptr<LogFile>(new LogFile(store, geometry, sequence, how));
+  auto log = std::unique_ptr<LogFile>(
+      new LogFile(LogKind::Volume, store, geometry, sequence, std::nullopt));
   TRY(log->begin_epoch(how, old));
   return log;
 }
 
-LogFile::LogFile(LogStore& store, const LogGeometry& geometry, uint64_t sequence,
-                 const LogStart& how)
-    : store_(store),
+LogFile::LogFile(LogKind kind, LogStore& store, const LogGeometry& geometry, uint64_t sequence,
+                 std::optional<FlushPolicy> policy)
+    : kind_(kind),
+      store_(store),
       geometry_(geometry),
-      filler_(how.filler.begin(), how.filler.end()),
-      filler_transaction_id_(how.filler_transaction_id),
+      policy_(policy),
       open_log_count_(std::random_device()()),
-      checkpoint_reserve_(
-          std::min(how.checkpoint_reserve_bytes, geometry.record_pages() * kPageDataSize / 8) +
-          kRestartReserve),
       sequence_(sequence - 1),  // starting the first page counts as a wrap
       next_offset_(geometry.first_record_offset()),
-      tail_update_sequence_(static_cast<uint16_t>(sequence * 7 % kUpdateSequencePeriod)) {
-  ASSERT(filler_transaction_id_ != 0 && !filler_.empty() && filler_.size() <= kMaximumFiller);
+      tail_update_sequence_(static_cast<uint16_t>(sequence * 7 % kUpdateSequencePeriod)) {}
+
+LogFile::~LogFile() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    flush_due_.notify_all();
+  }
+  if (flusher_.joinable()) flusher_.join();
 }
 
-LogFile::~LogFile() = default;
+uint64_t Record::data_bytes() const {
+  uint64_t total = 0;
+  for (const ByteView part : parts) total = align_up(total, part_alignment) + part.size();
+  return total;
+}
 
 // Three steps, each durable before the next: whatever a crash leaves is either the old log, or a
 // closed one, or the new one.
 Result<> LogFile::begin_epoch(const LogStart& how, const RestartPages& old) {
+  filler_.assign(how.filler.begin(), how.filler.end());
+  filler_transaction_id_ = how.filler_transaction_id;
+  ASSERT(filler_transaction_id_ != 0 && !filler_.empty() && filler_.size() <= kMaximumFiller);
   for (const auto& page : old.pages) {
     if (page) {
       restart_update_sequence_ = std::max(restart_update_sequence_, page->update_sequence_number);
@@ -169,22 +177,29 @@ Result<> LogFile::begin_epoch(const LogStart& how, const RestartPages& old) {
   TRY(write_restart_page(older, closed));
   TRY(write_restart_page(1 - older, closed));
 
-  Lsn restart_lsn;
+  RestartPage open;
   {
     MutexLock lock(mutex_);
     // Nothing is durable yet that an append could run into.
-    const Lsn first = geometry_.lsn_at(sequence, next_offset_ + kPageDataOffset);
+    const Lsn first = next_locked();
     page_oldest_ = {first, first};
-    restart_lsn = append_restart_locked(how.restart_record);
+    Client client;
+    client.name = u"NTFS";
+    client.base = client.restart = scan_start_ = first;
+    client.checkpoint_bytes = client.held_bytes = reserved_bytes_ =
+        std::min(how.checkpoint_reserve_bytes, geometry_.record_pages() * kPageDataSize / 8) +
+        kRestartReserve;
+    clients_.push_back(std::move(client));
+    append_restart_locked(0, {&how.restart_record, 1}, Lsn());
     for (const Record& record : how.first_records) {
-      append_locked({RecordType::Client, record.transaction_id, record.previous, record.undo_next,
-                     record.parts, align_up(total_size(record.parts), 8)});
+      append_locked(0, RecordType::Client, record, record.data_bytes());
     }
     ASSERT(has_open_page_ && chunks_.size() == 1 && chunks_.front().pages == 1);
+    scan_start_bytes_ = how.restart_record.size();
+    open = restart_page_locked();
   }
   TRY(write_first_pages());
 
-  const RestartPage open = restart_page(restart_lsn, restart_lsn, how.restart_record.size());
   TRY(write_restart_page(0, open));
   return write_restart_page(1, open);
 }
@@ -216,6 +231,7 @@ Result<> LogFile::write_first_pages() {
   has_older_version_ = true;
   durable_lsn_ = last_lsn_;
   durable_bytes_ = appended_bytes_;
+  durable_end_ = queued_end_ = next_locked();
   return {};
 }
 
@@ -236,12 +252,11 @@ void LogFile::fill_dummy_page(MutableBytes page, uint64_t sequence) const {
 // ---- Appending ----------------------------------------------------------------------------------
 
 Result<Lsn> LogFile::append(const Record& record) {
-  const uint64_t data_bytes = align_up(total_size(record.parts), 8);
-  ASSERT(record.transaction_id != 0 && data_bytes != 0 && data_bytes <= kMaximumClientData);
+  const uint64_t data_bytes = record.data_bytes();
+  ASSERT(record.transaction_id != 0 && data_bytes != 0 && data_bytes <= maximum_record_bytes());
   MutexLock lock(mutex_);
   if (failure_ != NtStatus::Success) return failure_;
-  return append_locked({RecordType::Client, record.transaction_id, record.previous,
-                        record.undo_next, record.parts, data_bytes});
+  return append_locked(0, RecordType::Client, record, data_bytes);
 }
 
 uint64_t LogFile::room_locked() const { return has_open_page_ ? kPageSize - open_used_ : 0; }
@@ -277,58 +292,73 @@ void LogFile::start_page_locked() {
   has_open_page_ = true;
 }
 
-Lsn LogFile::append_locked(const Pending& record) {
-  if (room_locked() < kRecordHeaderSize) start_page_locked();
-  const uint64_t cost = kRecordHeaderSize + record.data_bytes;
-  const Chunk& chunk = chunks_.back();
-  const uint64_t offset = chunk.first_offset + (chunk.pages - 1) * kPageSize + open_used_;
-  const Lsn lsn = geometry_.lsn_at(sequence_, offset);
+/// Where the next record's header stands.
+Lsn LogFile::next_locked() const {
+  if (room_locked() >= kRecordHeaderSize) {
+    const Chunk& chunk = chunks_.back();
+    return geometry_.lsn_at(sequence_,
+                            chunk.first_offset + (chunk.pages - 1) * kPageSize + open_used_);
+  }
+  const bool wraps = next_offset_ == geometry_.first_record_offset();
+  return geometry_.lsn_at(sequence_ + (wraps ? 1 : 0), next_offset_ + kPageDataOffset);
+}
 
-  RecordHeader header;
-  header.this_lsn.set(lsn.raw());
-  header.client_previous_lsn.set(record.previous.raw());
-  header.client_undo_next_lsn.set(record.undo_next.raw());
-  header.client_data_length.set(static_cast<uint32_t>(record.data_bytes));
-  header.record_type.set(static_cast<uint32_t>(record.type));
-  header.transaction_id.set(record.transaction_id);
-  header.flags.set(cost > room_locked() ? kRecordMultiPage : 0);
-  copy_bytes(bytes_of(header), open_page_locked().subspan(open_used_));
-  open_used_ += kRecordHeaderSize;
-  page_header(open_page_locked()).last_lsn.set(lsn.raw());
-
-  // Copies `part` from `done` on to the pages; a page is fully given out before the next begins.
-  uint64_t left = record.data_bytes;
-  size_t part = 0;
-  size_t done = 0;
-  while (left > 0) {
+/// Puts the first `count` of `bytes`, and zeros behind them, into the record at `lsn`. A page is
+/// fully given out before the next begins.
+void LogFile::put_locked(ByteView bytes, uint64_t count, Lsn lsn) {
+  while (count > 0) {
     if (open_used_ == kPageSize) {
       start_page_locked();
       page_header(open_page_locked()).last_lsn.set(lsn.raw());
     }
-    while (part < record.parts.size() && done == record.parts[part].size()) {
-      ++part;
-      done = 0;
-    }
-    uint64_t count = std::min(left, kPageSize - open_used_);
-    if (part < record.parts.size()) {
-      count = std::min<uint64_t>(count, record.parts[part].size() - done);
-      copy_bytes(record.parts[part].subspan(done, count), open_page_locked().subspan(open_used_));
-      done += count;
-    }
-    open_used_ += count;
-    left -= count;
+    const uint64_t piece = std::min(count, kPageSize - open_used_);
+    const ByteView part = bytes.first(std::min<uint64_t>(piece, bytes.size()));
+    copy_bytes(part, open_page_locked().subspan(open_used_));
+    bytes = bytes.subspan(part.size());
+    open_used_ += piece;
+    count -= piece;
   }
+}
+
+/// `data_bytes`: at least record.data_bytes(); the rest is zero.
+Lsn LogFile::append_locked(uint16_t client, RecordType type, const Record& record,
+                           uint64_t data_bytes) {
+  const Lsn lsn = next_locked();
+  if (room_locked() < kRecordHeaderSize) start_page_locked();
+  RecordHeader header;
+  header.this_lsn.set(lsn.raw());
+  header.client_previous_lsn.set(record.previous.raw());
+  header.client_undo_next_lsn.set(record.undo_next.raw());
+  header.client_data_length.set(static_cast<uint32_t>(data_bytes));
+  header.client_index.set(client);
+  header.record_type.set(static_cast<uint32_t>(type));
+  header.transaction_id.set(record.transaction_id);
+  header.flags.set(kRecordHeaderSize + data_bytes > room_locked() ? kRecordMultiPage : 0);
+  copy_bytes(bytes_of(header), open_page_locked().subspan(open_used_));
+  open_used_ += kRecordHeaderSize;
+  page_header(open_page_locked()).last_lsn.set(lsn.raw());
+
+  uint64_t done = 0;
+  for (const ByteView part : record.parts) {
+    const uint64_t at = align_up(done, record.part_alignment);
+    put_locked({}, at - done, lsn);
+    put_locked(part, part.size(), lsn);
+    done = at + part.size();
+  }
+  put_locked({}, data_bytes - done, lsn);
+  open_used_ = align_up(open_used_, 8);
   note_record_end(page_header(open_page_locked()), lsn, open_used_);
   // A record header is not split: with less room than that the page is full.
   has_open_page_ = kPageSize - open_used_ >= kRecordHeaderSize;
-  last_lsn_ = lsn;
-  appended_bytes_ += cost;
+  last_lsn_ = clients_[client].last = lsn;
+  appended_bytes_ += plain_record_cost(data_bytes);
   return lsn;
 }
 
 void LogFile::append_filler_locked(uint64_t data_bytes) {
   const ByteView part = filler_;
-  append_locked({RecordType::Client, filler_transaction_id_, Lsn(), Lsn(), {&part, 1}, data_bytes});
+  append_locked(0, RecordType::Client, {filler_transaction_id_, Lsn(), Lsn(), {&part, 1}},
+                data_bytes);
 }
 
 /// Fills the rest of the open page, so that the next record starts a new one. Where the filler is
@@ -341,6 +371,7 @@ void LogFile::fill_page_locked() {
 /// Moves the end of the log out of two places where others lose their way (log_format.md,
 /// "Sealing").
 void LogFile::seal_locked() {
+  if (kind_ == LogKind::Private) return;
   if (follows_covered_page_) {
     if (has_open_page_) fill_page_locked();
     if (follows_covered_page_) fill_page_locked();
@@ -357,88 +388,18 @@ void LogFile::seal_locked() {
 
 /// ntfs3 starts its search in the page where this record begins: the whole record and the header of
 /// its successor must have room there.
-Lsn LogFile::append_restart_locked(ByteView client_restart_record) {
-  const uint64_t data_bytes = client_restart_record.size();
-  ASSERT(data_bytes % 8 == 0 && data_bytes != 0 && data_bytes <= kMaximumRestartRecord);
+Lsn LogFile::append_restart_locked(uint16_t client, std::span<const ByteView> parts, Lsn previous) {
+  const Record record{0, previous, Lsn(), parts};
+  const uint64_t data_bytes = record.data_bytes();
   seal_locked();
-  if (has_open_page_ && room_locked() < data_bytes + 2 * kRecordHeaderSize) fill_page_locked();
-  return append_locked(
-      {RecordType::ClientRestart, 0, Lsn(), Lsn(), {&client_restart_record, 1}, data_bytes});
-}
-
-// ---- Space --------------------------------------------------------------------------------------
-
-Lsn LogFile::base_locked() const { return std::min(page_oldest_[0], page_oldest_[1]); }
-
-/// From the page of the oldest LSN to the page started last, both included.
-uint64_t LogFile::used_pages_locked() const {
-  const uint64_t base = LogGeometry::page_of(geometry_.offset_of(base_locked()));
-  const uint64_t span = geometry_.file_size() - geometry_.first_record_offset();
-  return (next_offset_ + span - base) % span / kPageSize;
-}
-
-// A page whose records end with less than a header's room wastes that room; so a whole page counts
-// for its data less one header, and the open one likewise. With this, records of `cost` bytes
-// altogether always fit where `cost` bytes are free (clfs.md has the proof).
-uint64_t LogFile::free_bytes_locked() const {
-  const uint64_t used = used_pages_locked() + kSlackPages;
-  const uint64_t pages = geometry_.record_pages() - std::min(geometry_.record_pages(), used);
-  const uint64_t room = room_locked();
-  const uint64_t bytes = pages * (kPageDataSize - kRecordHeaderSize) +
-                         (room > kRecordHeaderSize ? room - kRecordHeaderSize : 0);
-  return bytes - std::min(bytes, checkpoint_reserve_);
-}
-
-uint64_t LogFile::capacity_bytes() const {
-  const uint64_t pages = geometry_.record_pages() - kSlackPages;
-  return pages * (kPageDataSize - kRecordHeaderSize) - checkpoint_reserve_;
-}
-
-uint64_t LogFile::used_bytes() const {
-  MutexLock lock(mutex_);
-  const uint64_t capacity = capacity_bytes();
-  return capacity - std::min(capacity, free_bytes_locked());
-}
-
-Result<> LogFile::reserve(uint64_t cost_bytes) {
-  MutexLock lock(mutex_);
-  if (failure_ != NtStatus::Success) return failure_;
-  const uint64_t free = free_bytes_locked();
-  const uint64_t available = free - std::min(free, reserved_bytes_);
-  if (cost_bytes > available) return NtStatus::LogFileFull;
-  reserved_bytes_ += cost_bytes;
-  return {};
-}
-
-void LogFile::release(uint64_t cost_bytes) {
-  MutexLock lock(mutex_);
-  ASSERT(cost_bytes <= reserved_bytes_);
-  reserved_bytes_ -= cost_bytes;
-}
-
-uint64_t LogFile::pending_bytes() const {
-  MutexLock lock(mutex_);
-  return appended_bytes_ - durable_bytes_;
-}
-
-Lsn LogFile::last_lsn() const {
-  MutexLock lock(mutex_);
-  return last_lsn_;
-}
-
-Lsn LogFile::durable_lsn() const {
-  MutexLock lock(mutex_);
-  return durable_lsn_;
-}
-
-Lsn LogFile::oldest_lsn() const {
-  MutexLock lock(mutex_);
-  return base_locked();
-}
-
-bool LogFile::is_failed() const {
-  MutexLock lock(mutex_);
-  return failure_ != NtStatus::Success && failure_ != NtStatus::FileClosed;
+  if (has_open_page_ && room_locked() < plain_record_cost(data_bytes) + kRecordHeaderSize) {
+    if (kind_ == LogKind::Volume) {
+      fill_page_locked();
+    } else {
+      has_open_page_ = false;
+    }
+  }
+  return append_locked(client, RecordType::ClientRestart, record, data_bytes);
 }
 
 }  // namespace ntfs::lfs

@@ -50,7 +50,9 @@ Result<> LogFile::flush_to(Lsn lsn) {
 /// Writes everything appended until now. The lock is given up meanwhile.
 Result<> LogFile::flush_once_locked() {
   acquire_io_locked();
+  const uint64_t free = free_bytes_locked();
   seal_locked();
+  if (free_bytes_locked() < free) spend_held_locked(0, free - free_bytes_locked());
   const FlushSet set = collect_locked();
   mutex_.unlock();
   const Result<> written = write_set(set);
@@ -67,6 +69,8 @@ Result<> LogFile::flush_once_locked() {
 LogFile::FlushSet LogFile::collect_locked() {
   FlushSet set;
   set.cut = last_lsn_;
+  set.end = next_locked();
+  queued_end_ = std::max(queued_end_, set.end);
   set.appended_bytes = appended_bytes_;
   bool older_version = has_older_version_;
   bool wrapped = false;
@@ -76,6 +80,7 @@ LogFile::FlushSet LogFile::collect_locked() {
     const size_t full = chunk.pages - (holds_open_page ? 1 : 0);
     for (size_t i = chunk.written; i < full; ++i) {
       const uint64_t offset = chunk.first_offset + i * kPageSize;
+      protect(chunk.page(i));
       if (older_version) {
         set.first.push_back({offset, chunk.page(i)});
       } else {
@@ -85,6 +90,7 @@ LogFile::FlushSet LogFile::collect_locked() {
       older_version = false;
       ++set.full_pages;
     }
+    chunk.sealed = full;
   }
   if (has_open_page_) {
     const Chunk& chunk = chunks_.back();
@@ -112,7 +118,10 @@ void LogFile::retire_locked(const FlushSet& set) {
   // The page that was open is the first unwritten one now, full or not.
   has_older_version_ = set.has_tail || (set.full_pages == 0 && has_older_version_);
   durable_lsn_ = set.cut;
+  durable_end_ = set.end;
   durable_bytes_ = set.appended_bytes;
+  is_pending_ = last_lsn_ > durable_lsn_;
+  pending_since_ = std::chrono::steady_clock::now();
   recycle_locked();
 }
 
@@ -131,13 +140,6 @@ void LogFile::recycle_locked() {
 Result<> LogFile::write_set(const FlushSet& set) {
   for (const auto* writes : {&set.first, &set.before, &set.after}) {
     if (writes->empty()) continue;
-    for (const LogWrite& write : *writes) {
-      // Full pages belong to the flush alone: nobody reads or changes them any more.
-      const MutableBytes bytes(const_cast<std::byte*>(write.bytes.data()), write.bytes.size());
-      for (uint64_t at = 0; at < bytes.size(); at += kPageSize) {
-        protect(bytes.subspan(at, kPageSize));
-      }
-    }
     TRY(store_.write_durable(*writes));
   }
   if (set.has_tail) TRY(write_tail(open_page_offset_));
@@ -162,20 +164,77 @@ Result<> LogFile::write_tail(uint64_t target_offset) {
   return {};
 }
 
+// ---- By policy ----------------------------------------------------------------------------------
+
+void LogFile::start_flusher() {
+  flusher_ = std::thread([this] { flush_by_policy(); });
+}
+
+void LogFile::note_pending_locked() {
+  if (!policy_) return;
+  if (!is_pending_) pending_since_ = std::chrono::steady_clock::now();
+  const bool is_due = appended_bytes_ - durable_bytes_ >= policy_->threshold_bytes;
+  if (!is_pending_ || is_due) flush_due_.notify_one();
+  is_pending_ = true;
+}
+
+void LogFile::queue_flush() {
+  MutexLock lock(mutex_);
+  queued_end_ = next_locked();
+  flush_due_.notify_one();
+}
+
+/// How long what was appended may still wait; zero: no longer.
+std::chrono::milliseconds LogFile::time_to_flush_locked() const {
+  constexpr std::chrono::milliseconds kNever{60000};
+  if (failure_ != NtStatus::Success || durable_lsn_ >= last_lsn_) return kNever;
+  const bool is_due =
+      queued_end_ > durable_end_ || appended_bytes_ - durable_bytes_ >= policy_->threshold_bytes;
+  if (is_due) return {};
+  const auto age = std::chrono::steady_clock::now() - pending_since_;
+  if (age >= policy_->maximum_delay) return {};
+  return std::chrono::ceil<std::chrono::milliseconds>(policy_->maximum_delay - age);
+}
+
+/// The thread of a private log. A failed write poisons the log; everybody sees that.
+void LogFile::flush_by_policy() {
+  MutexLock lock(mutex_);
+  while (!stopping_) {
+    const auto time = time_to_flush_locked();
+    if (time.count() == 0) {
+      static_cast<void>(flush_once_locked());
+    } else {
+      flush_due_.wait_for(mutex_, time);
+    }
+  }
+}
+
 // ---- Restart pages ------------------------------------------------------------------------------
 
-RestartPage LogFile::restart_page(Lsn restart_lsn, Lsn oldest, uint64_t data_bytes) const {
+RestartPage LogFile::restart_page_locked() const {
   RestartPage page;
+  page.kind = kind_;
   page.major_version = 1;
   page.minor_version = 1;
-  page.has_client = true;
-  page.current_lsn = restart_lsn;
-  page.oldest_lsn = oldest;
-  page.client_restart_lsn = restart_lsn;
+  page.current_lsn = scan_start_;
+  page.last_lsn_data_length = static_cast<uint32_t>(scan_start_bytes_);
   page.file_size = geometry_.file_size();
   page.sequence_number_bits = geometry_.sequence_number_bits();
-  page.last_lsn_data_length = static_cast<uint32_t>(data_bytes);
   page.open_log_count = open_log_count_;
+  if (kind_ == LogKind::Volume) {
+    page.has_client = true;
+    page.oldest_lsn = clients_[0].base;
+    page.client_restart_lsn = clients_[0].restart;
+    return page;
+  }
+  // Bases move without restart records here; no search may begin before them.
+  if (durable_lsn_ > scan_start_) {
+    page.current_lsn = durable_lsn_;
+    page.last_lsn_data_length = 0;
+  }
+  for (const Client& client : clients_) {
+    page.clients.push_back({client.name, client.base, client.restart});
+  }
   return page;
 }
 
@@ -205,36 +264,91 @@ Result<> LogFile::write_first_sector(const RestartPage& content) {
 }
 
 Result<Lsn> LogFile::write_restart(ByteView client_restart_record, Lsn new_oldest) {
-  Lsn lsn;
+  const auto written = write_restart(0, {&client_restart_record, 1}, new_oldest, {});
+  if (written) return written->lsn;
+  MutexLock lock(mutex_);
+  return failure_ != NtStatus::Success ? failure_ : written.error();
+}
+
+Result<Appended> LogFile::write_restart(uint16_t client, std::span<const ByteView> parts,
+                                        Lsn new_base, const SpaceChange& given_up) {
+  const uint64_t data_bytes = Record{0, Lsn(), Lsn(), parts}.data_bytes();
+  const bool volume = kind_ == LogKind::Volume;
+  if (data_bytes > (volume ? kMaximumRestartRecord : kMaximumPrivateRestartRecord)) {
+    return NtStatus::InvalidParameter;
+  }
+  ASSERT(!volume || (data_bytes % 8 == 0 && data_bytes != 0));
+  const MutexLock restart_lock(restart_mutex_);
+  Appended result;
   {
     MutexLock lock(mutex_);
     if (failure_ != NtStatus::Success) return failure_;
-    lsn = append_restart_locked(client_restart_record);
-    ASSERT(new_oldest <= lsn && new_oldest >= std::max(page_oldest_[0], page_oldest_[1]));
+    const Client& owner = clients_[client];
+    if (new_base.is_none()) {
+      new_base = owner.base;
+    } else if (new_base < owner.base || new_base > owner.last) {
+      return NtStatus::LogTailInvalid;
+    }
+    // It may have to go into the next page: what is left of this one counts.
+    const uint64_t most = 2 * plain_record_cost(data_bytes) + kRecordHeaderSize +
+                          (volume ? kSealBytes + kRecordHeaderSize + kMaximumFiller : 0);
+    if (most > given_up.given_up_bytes + owner.held_bytes + available_locked()) {
+      return NtStatus::LogFileFull;
+    }
+    const uint64_t free = free_bytes_locked();
+    result.lsn =
+        append_restart_locked(client, parts, owner.restart >= new_base ? owner.restart : Lsn());
+    result.next = next_locked();
+    const uint64_t spent = free - std::min(free, free_bytes_locked());
+    change_locked(client, given_up);
+    spend_held_locked(client, spent - std::min(spent, given_up.given_up_bytes));
   }
-  TRY(flush_to(lsn));
-  const RestartPage page = restart_page(lsn, new_oldest, client_restart_record.size());
+  if (!flush_to(result.lsn)) return NtStatus::LogAppendedFlushFailed;
 
   MutexLock lock(mutex_);
-  acquire_io_locked();
-  NtStatus failure = failure_;
+  Client& owner = clients_[client];
+  owner.restart = scan_start_ = result.lsn;
+  owner.base = std::max(owner.base, new_base);
+  scan_start_bytes_ = data_bytes;
   // The other page pins the log from the checkpoint before on. Where that is much, it is rewritten
   // as well: the space is free at once and not after one more checkpoint.
+  if (!write_restart_pages_locked(geometry_.record_pages() / 4)) {
+    return NtStatus::LogAppendedFlushFailed;
+  }
+  return result;
+}
+
+/// Makes bases durable that were advanced in memory. Both pages: they carry the current LSN of a
+/// page that may be there already, and of two that carry the same the first one counts.
+Result<> LogFile::write_bases() {
+  const MutexLock restart_lock(restart_mutex_);
+  TRY(flush_to(last_lsn()));
+  MutexLock lock(mutex_);
+  return write_restart_pages_locked(0);
+}
+
+/// The older restart page, then the other one if at least `least_used` pages are in use. The lock
+/// is given up meanwhile.
+Result<> LogFile::write_restart_pages_locked(uint64_t least_used) {
+  acquire_io_locked();
+  const RestartPage page = restart_page_locked();
+  const Lsn oldest = oldest_base_locked();
+  NtStatus failure = failure_;
   for (int round = 0; round < 2 && failure == NtStatus::Success; ++round) {
-    if (round == 1 && used_pages_locked() < geometry_.record_pages() / 4) break;
+    if (round == 1 && used_pages_locked() < least_used) break;
     const size_t index = restart_index_;
     mutex_.unlock();
     const Result<> written = write_restart_page(index, page);
     mutex_.lock();
     if (written) {
-      page_oldest_[index] = new_oldest;
+      page_oldest_[index] = oldest;
     } else {
       failure = failure_ = written.error();
     }
   }
+  refill_held_locked();
   release_io_locked();
-  if (failure != NtStatus::Success) return failure;
-  return lsn;
+  return failure == NtStatus::Success ? Result<>() : Result<>(failure);
 }
 
 Result<> LogFile::close(ByteView client_restart_record) {
@@ -244,9 +358,11 @@ Result<> LogFile::close(ByteView client_restart_record) {
     MutexLock lock(mutex_);
     if (failure_ != NtStatus::Success) return failure_;
     // Nothing before the last record is needed any more.
-    const Lsn oldest = last_lsn_;
-    lsn = append_restart_locked(client_restart_record);
-    page = restart_page(lsn, oldest, client_restart_record.size());
+    clients_[0].base = last_lsn_;
+    lsn = append_restart_locked(0, {&client_restart_record, 1}, Lsn());
+    clients_[0].restart = scan_start_ = lsn;
+    scan_start_bytes_ = client_restart_record.size();
+    page = restart_page_locked();
     page.flags = kRestartCleanDismount;
   }
   TRY(flush_to(lsn));
@@ -271,6 +387,27 @@ Result<> LogFile::close(ByteView client_restart_record) {
   return written;
 }
 
+Result<> LogFile::close_private() {
+  const MutexLock restart_lock(restart_mutex_);
+  TRY(flush_to(last_lsn()));
+  MutexLock lock(mutex_);
+  acquire_io_locked();
+  if (failure_ != NtStatus::Success) {
+    release_io_locked();
+    return failure_;
+  }
+  RestartPage page = restart_page_locked();
+  page.flags = kRestartCleanDismount;
+  failure_ = NtStatus::FileClosed;
+  mutex_.unlock();
+  Result<> written;
+  for (int i = 0; i < 2 && written; ++i) written = write_restart_page(restart_index_, page);
+  mutex_.lock();
+  if (!written) failure_ = written.error();
+  release_io_locked();
+  return written;
+}
+
 /// The open page in place and in the tail slot that does not hold it yet: everybody who looks at
 /// the closed log finds the same.
 Result<> LogFile::write_final_pages() {
@@ -280,6 +417,31 @@ Result<> LogFile::write_final_pages() {
       LogWrite{open_page_offset_, home_page_.bytes()},
       LogWrite{kTailSlotOffset + tail_slot_ * kPageSize, tail_page_.bytes()}};
   return store_.write_durable(writes);
+}
+
+// ---- Reading back -------------------------------------------------------------------------------
+
+Result<LogFile::PageState> LogFile::read_page(uint64_t offset, MutableBytes into) {
+  {
+    MutexLock lock(mutex_);
+    // Newest first: a chunk that is all written may still hold the page's last lap.
+    for (size_t c = chunks_.size(); c-- > 0;) {
+      Chunk& chunk = chunks_[c];
+      if (offset < chunk.first_offset || offset >= chunk.first_offset + chunk.pages * kPageSize) {
+        continue;
+      }
+      const size_t index = (offset - chunk.first_offset) / kPageSize;
+      const MutableBytes page = chunk.page(index);
+      std::copy(page.begin(), page.end(), into.begin());
+      if (index < chunk.sealed) ASSERT(try_unprotect(into));
+      const bool is_last = c + 1 == chunks_.size() && index + 1 == chunk.pages;
+      return is_last && has_open_page_ ? PageState::Open : PageState::Full;
+    }
+  }
+  TRY(store_.read(offset, into));
+  const auto& signature = struct_at<MultiSectorHeader>(into).signature;
+  const bool is_page = std::string_view(signature.data(), signature.size()) == "RCRD";
+  return is_page && try_unprotect(into) ? PageState::Full : PageState::Missing;
 }
 
 }  // namespace ntfs::lfs

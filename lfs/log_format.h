@@ -175,12 +175,20 @@ class LogGeometry {
 /// Longest client data of a filler record.
 constexpr uint64_t kMaximumFiller = 0x100;
 
-/// Bytes of the log to reserve for a record with `client_data_bytes` of client data. Records that
-/// can cover a whole page may have to be followed by fillers (log_format.md, "Sealing").
+/// Bytes of the log that a record with `client_data_bytes` of client data takes.
+constexpr uint64_t plain_record_cost(uint64_t client_data_bytes) {
+  return kRecordHeaderSize + align_up(client_data_bytes, 8);
+}
+
+/// Bytes of fillers that may have to follow a record which can cover a whole page (log_format.md,
+/// "Sealing").
+constexpr uint64_t kSealBytes = kPageDataSize + 2 * (kRecordHeaderSize + kMaximumFiller);
+
+/// Bytes of a volume's log to reserve for a record with `client_data_bytes` of client data.
 constexpr uint64_t record_cost(uint64_t client_data_bytes) {
-  const uint64_t bytes = kRecordHeaderSize + align_up(client_data_bytes, 8);
+  const uint64_t bytes = plain_record_cost(client_data_bytes);
   const bool may_cover_a_page = bytes > kPageDataSize + kRecordHeaderSize;
-  return bytes + (may_cover_a_page ? kPageDataSize + 2 * (kRecordHeaderSize + kMaximumFiller) : 0);
+  return bytes + (may_cover_a_page ? kSealBytes : 0);
 }
 
 }  // namespace ntfs::lfs

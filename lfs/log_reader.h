@@ -44,6 +44,8 @@ class LogReader : private PageSource {
   Result<RecordView> next();
   /// Where the record read last ends.
   const RecordReader::Place& end() const { return records_.end(); }
+  /// Whether page_at() gives the page in its place, no copy.
+  bool is_in_place(uint64_t page) const { return replaced_.find(page) == replaced_.end(); }
   /// The page, or the copy that stands for it.
   Result<std::optional<ByteView>> page_at(uint64_t page) override;
 
