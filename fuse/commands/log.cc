@@ -131,6 +131,7 @@ class LogPrinter {
                                    {"undo_next_lsn", record.undo_next.raw()},
                                    {"type", "restart"},
                                    {"transaction", record.transaction_id},
+                                   {"data_length", record.data.size()},
                                    {"check_point_start", restart->check_point_start.raw()},
                                    {"oldest_lsn", restart->oldest_lsn.raw()}};
       fmt::print("{}\n", line.dump());
@@ -158,9 +159,11 @@ class LogPrinter {
         {"undo_next_lsn", record.undo_next.raw()},
         {"type", "client"},
         {"transaction", record.transaction_id},
+        {"data_length", record.data.size()},
         {"redo", name_of(client.redo())},
         {"undo", name_of(client.undo())},
         {"target", shown},
+        {"target_attribute", client.target().target_attribute},
         {"vcn", client.target().target_vcn.raw()},
         {"record_offset", client.target().record_offset},
         {"attribute_offset", client.target().attribute_offset},
