@@ -33,6 +33,7 @@ RAW_LOGS = {
     "LogFile_10": 0x8A0000,
     "LogFile_10_downgraded": 0x8A0000,
 }
+HEADER_FIELDS = 6  # the first of Record: the others stand in the client's data
 # What ntfsrecover calls the fields.
 PEER_FIELDS = {
     "client_previous_lsn": "previous_lsn",
@@ -88,7 +89,7 @@ def by_ntfsrecover(image):
     records = {}
     for lsn, fields in found.items():
         is_client = fields.get("type") == 1
-        known = Record._fields if is_client else Record._fields[:6]
+        known = Record._fields if is_client else Record._fields[:HEADER_FIELDS]
         records[lsn] = Record(
             *(fields.get(name, 0) if name in known else 0 for name in Record._fields)
         )
@@ -118,6 +119,12 @@ def judge(image, is_ours):
     expect_same(mine, log.all(), "the parser")
     if log.version < 2 and shutil.which("ntfsrecover"):
         theirs = by_ntfsrecover(image)
+        # It lists the file as it is, and the rest of a record in the open page is not in its place
+        # yet: it shows other fields then, or, with the header alone in the page before, no record.
+        for record in filter(log.goes_on_in_a_copy, mine):
+            shown = theirs.get(record.lsn, record)
+            expect_equal(shown[:HEADER_FIELDS], record[:HEADER_FIELDS], "header")
+            theirs[record.lsn] = record
         expect_same(mine, theirs, "ntfsrecover")
         between = {lsn for lsn in theirs if first <= lsn <= last}
         expect_equal(len(between), len(recent), "count of records that ntfsrecover lists")

@@ -94,6 +94,7 @@ class LogRecords:
             page = whole_page(log[offset : offset + PAGE])
             if page:
                 self.pages[offset] = page
+        self.copied = set()  # pages of which a copy is newer than what stands in the place
         for offset in range(2 * PAGE, self.first_page, PAGE):
             self.take_copy(whole_page(log[offset : offset + PAGE]))
 
@@ -127,6 +128,7 @@ class LogRecords:
         rank = lambda of: struct.unpack_from("<Q16xQ", of, 8)  # noqa: E731
         if target not in self.pages or rank(page) > rank(self.pages[target]):
             self.pages[target] = page
+            self.copied.add(target)
 
     def offset_of(self, lsn):
         return (lsn << 3) & ((8 << self.data_bits) - 1)
@@ -192,6 +194,16 @@ class LogRecords:
             page, at = self.next_page(page), PAGE_DATA
             sequence += page == self.first_page
         return sequence << self.data_bits | (page + at) >> 3
+
+    def goes_on_in_a_copy(self, record):
+        offset = self.offset_of(record.lsn)
+        left = HEADER + record.data_length - (PAGE - offset % PAGE)
+        while left > 0:
+            offset = self.next_page(offset // PAGE * PAGE)
+            left -= PAGE - PAGE_DATA
+            if offset in self.copied:
+                return True
+        return False
 
     def end(self):
         """LSN of the last record that is complete."""
