@@ -40,6 +40,8 @@ struct CheckOptions {
   /// A volume whose store is still open, after it has written back all pages: the log need not be
   /// clean, $Volume may be dirty, and records of open files may have no name any more.
   bool live = false;
+  /// The device shows a volume as its log makes it (an overlay): the log itself need not be clean.
+  bool replayed = false;
   /// Findings that are kept; the rest are counted.
   size_t max_findings = 1000;
   /// Must outlive the check. Null: nobody looks.

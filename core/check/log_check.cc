@@ -122,7 +122,8 @@ void check_log(Context& context) {
   if (newest.state == PageState::Bad || newest.state == PageState::Empty) {
     context.findings.add(place, "a good restart page",
                          first.fault.empty() ? second.fault : first.fault, "the log is corrupt");
-  } else if (newest.state == PageState::Unclean && !context.options.live) {
+  } else if (newest.state == PageState::Unclean && !context.options.live &&
+             !context.options.replayed) {
     context.findings.add(place, "clean", "not clean", "the log has to be replayed");
   } else if (context.options.strict_lsns && newest.state == PageState::Clean &&
              context.highest_lsn > newest.current_lsn) {

@@ -43,13 +43,16 @@ Volume::~Volume() {
   if (committer_.joinable()) committer_.join();
 }
 
-Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOptions& options,
-                                             std::string& why_not) {
+Result<ondisk::VolumeGeometry> Volume::read_geometry(BlockDevice& device) {
   AlignedBuffer sector(4096);
   if (device.size_bytes() < sector.size()) return NtStatus::UnrecognizedVolume;
   TRY(device.read(0, sector.bytes()));
-  const auto geometry =
-      TRY(ondisk::parse_boot_sector(sector.bytes(), device.size_bytes(), {"boot sector", 0, 0}));
+  return ondisk::parse_boot_sector(sector.bytes(), device.size_bytes(), {"boot sector", 0, 0});
+}
+
+Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOptions& options,
+                                             std::string& why_not) {
+  const auto geometry = TRY(read_geometry(device));
   using Access = VolumeOptions::Access;
   std::unique_ptr<Recovery> recovery;
   if (options.access != Access::AsItIs) {

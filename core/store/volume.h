@@ -51,6 +51,8 @@ class Volume {
   /// (marked dirty).
   static Result<std::unique_ptr<Volume>> open(BlockDevice& device, const VolumeOptions& options,
                                               std::string& why_not);
+  /// What the boot sector says. UnrecognizedVolume; FileCorruptError (reported).
+  static Result<ondisk::VolumeGeometry> read_geometry(BlockDevice& device);
   /// Without close(), nothing more is written: the log stays unclean.
   ~Volume();
 

@@ -11,6 +11,7 @@
 #include "core/base/trace.h"
 #include "core/check/check.h"
 #include "core/io/uring_device.h"
+#include "core/store/volume.h"
 
 namespace ntfs::frontend {
 
@@ -62,7 +63,25 @@ class ProgressLine {
   std::thread thread_;  // last: it uses all the others
 };
 
-void print_json(const CheckReport& report) {
+/// The volume as the next mount will find it: an unclean log is replayed, in memory. Null: as it
+/// is on the device.
+std::unique_ptr<Recovery> replay(BlockDevice& device, const std::string& source) {
+  const auto geometry = Volume::read_geometry(device);
+  if (!geometry) return nullptr;
+  std::string why_not;
+  auto recovery = Recovery::replay(device, *geometry, why_not);
+  if (!recovery) {
+    if (!why_not.empty()) log_line(LogLevel::Warning, fmt::format("{}: {}", source, why_not));
+    return nullptr;
+  }
+  if (*recovery != nullptr) {
+    log_line(LogLevel::Note,
+             source + ": was not unmounted; this is what it is like when its log is replayed");
+  }
+  return std::move(*recovery);
+}
+
+void print_json(const CheckReport& report, bool is_recovered) {
   nlohmann::json errors = nlohmann::json::array();
   for (const Finding& finding : report.errors) {
     errors.push_back({{"structure", finding.structure},
@@ -73,6 +92,7 @@ void print_json(const CheckReport& report) {
                       {"message", finding.message}});
   }
   const nlohmann::json object = {{"errors", std::move(errors)},
+                                 {"recovered", is_recovered},
                                  {"errors_not_listed", report.suppressed},
                                  {"files", report.files},
                                  {"directories", report.directories},
@@ -117,9 +137,12 @@ int run_check(const CheckCommandOptions& options) {
   CheckProgress progress;
   CheckOptions check_options;
   check_options.progress = &progress;
+  const auto recovery = replay(**device, options.source);
+  check_options.replayed = recovery != nullptr;
+  OverlayDevice view(**device, recovery ? recovery->patches() : std::span<const DevicePatch>());
   const auto report = [&] {
     const ProgressLine line(progress);
-    return check_volume(**device, check_options);
+    return check_volume(view, check_options);
   }();
   if (!report) {
     const bool foreign = report.error() == NtStatus::UnrecognizedVolume;
@@ -130,7 +153,7 @@ int run_check(const CheckCommandOptions& options) {
     return kCheckCouldNotRun;
   }
   if (options.json) {
-    print_json(*report);
+    print_json(*report, recovery != nullptr);
   } else {
     print_text(*report, options.source);
   }

@@ -14,7 +14,7 @@ from peers_agree import check_volume
 from volume import KIB, MIB, PROGRAM, mounted, run
 
 NOT_AVAILABLE = 69
-LATER = (("recover",), ("usn", "query"))
+LATER = (("usn", "query"),)
 
 RECORD_KEYS = ("lsn", "previous_lsn", "undo_next_lsn", "type", "transaction")
 OPERATION_KEYS = (
@@ -45,6 +45,7 @@ def helps():
         "extents",
         "log",
         "probe",
+        "recover",
     ):
         text = call(command, "--help").stdout
         expect(
@@ -183,6 +184,53 @@ def mounting(image, work):
     run(PROGRAM, "umount", directory)
 
 
+def recovering(work):
+    image, directory = os.path.join(work, "killed.img"), os.path.join(work, "killed")
+    call("format", image, "--size", "64M")
+    told = json.loads(call("recover", image, "--json").stdout)
+    expect(told["was_clean"], "a new volume was not clean")
+    expect("clean" in call("recover", image).stdout, "nothing said of a clean log")
+    os.makedirs(directory, exist_ok=True)
+    server = subprocess.Popen([PROGRAM, "mount", "-f", image, directory], stderr=subprocess.DEVNULL)
+    try:
+        volume.wait_until(lambda: volume.is_mounted(directory), "mounted in the foreground")
+        for name in ("first", "second", "third"):
+            with open(f"{directory}/{name}", "xb") as out:
+                out.write(name.encode() * 1000)
+                os.fsync(out.fileno())
+        os.rename(f"{directory}/second", f"{directory}/renamed")
+        with open(f"{directory}/last", "xb") as out:
+            os.fsync(out.fileno())
+    finally:
+        server.kill()
+        server.wait(timeout=60)
+        volume.force_unmount(directory)
+    with open(image, "rb") as file:
+        before = file.read()
+    dry = json.loads(call("recover", image, "--dry-run", "--json").stdout)
+    call("probe", "--readwrite", image, code=15)
+    call("probe", image, code=15)
+    expect_equal(call("cat", image, "/renamed").stdout, "second" * 1000, "content in memory")
+    with mounted(volume.subject(), image, "ro") as place:
+        expect("renamed" in os.listdir(place), "a read-only mount shows what the log says")
+    with mounted(volume.subject(), image, "ro,norecover") as place:
+        expect("last" in os.listdir(place), "norecover shows what the log says")
+    report = json.loads(call("check", image, "--json").stdout)
+    expect_equal(report["errors"], [], "check of the volume as the log makes it")
+    expect(report["recovered"], "check does not say that it looked at the recovered volume")
+    with open(image, "rb") as file:
+        expect(file.read() == before, "the volume was written to while it was looked at")
+    told = json.loads(call("recover", image, "--json").stdout)
+    expect(not told["was_clean"] and not dry["was_clean"], "the log was not clean")
+    for key in ("records_redone", "transactions_committed", "last_operations", "end_lsn"):
+        expect_equal(told[key], dry[key], f"{key} of the recovery and of its rehearsal")
+    expect('create "last"' in told["last_operations"], f"operations: {told['last_operations']}")
+    expect('rename "second" to "renamed"' in told["last_operations"], "the rename is not named")
+    call("probe", image)
+    check_volume(image)
+    expect_equal(call("cat", image, "/renamed").stdout, "second" * 1000, "content")
+
+
 def later(image):
     for words in LATER:
         done = run(PROGRAM, *words, image, check=False)
@@ -240,6 +288,7 @@ def main():
             ("probe", lambda: probing(image, work)),
             ("mount and umount", lambda: mounting(image, work)),
             ("what comes later", lambda: later(image)),
+            ("recover", lambda: recovering(work)),
             ("mount in the foreground", lambda: foreground(image, work)),
         ):
             if suite.wants(name):
