@@ -18,6 +18,7 @@
 // is never overwritten.
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -260,6 +261,11 @@ class LogFile {
     Lsn end;                      ///< where the record behind it goes
     uint64_t appended_bytes = 0;  ///< up to the cut
   };
+  /// Those who wait for the same flush.
+  struct Waiters {
+    std::atomic<uint32_t> calls{0};  ///< changes when some of them are woken
+    size_t count = 0;  ///< since the flush before; at least one still waits unless it is 0
+  };
   /// A stream as the log keeps it.
   struct Client {
     std::u16string name;
@@ -350,6 +356,11 @@ class LogFile {
   ConditionVariable flush_due_;
   ConditionVariable handler_done_;
   bool io_busy_ GUARDED_BY(mutex_) = false;
+  uint64_t flush_number_ GUARDED_BY(mutex_) = 0;       ///< of the flush that began last
+  Lsn flush_cut_ GUARDED_BY(mutex_);                   ///< the last record that it writes
+  std::array<Waiters, 2> waiters_ GUARDED_BY(mutex_);  ///< for the n-th flush: [n % 2]
+  std::atomic<uint64_t> durable_{0};  ///< at most durable_lsn_; read without the lock
+  bool is_next_flush_due_ GUARDED_BY(mutex_) = false;        ///< one who waits was woken to do it
   NtStatus failure_ GUARDED_BY(mutex_) = NtStatus::Success;  ///< FileClosed after close()
 
   uint64_t sequence_ GUARDED_BY(mutex_);           ///< of the page started last

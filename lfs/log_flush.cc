@@ -29,31 +29,57 @@ void LogFile::acquire_io_locked() {
   io_busy_ = true;
 }
 
+/// Of those who wait for the next flush, one is woken to do it.
 void LogFile::release_io_locked() {
   io_busy_ = false;
   io_done_.notify_all();
+  Waiters& next = waiters_[(flush_number_ + 1) % 2];
+  is_next_flush_due_ = next.count != 0;
+  if (failure_ != NtStatus::Success) {
+    next.calls.fetch_add(1, std::memory_order_release);
+    next.calls.notify_all();
+  } else if (is_next_flush_due_) {
+    next.calls.fetch_add(1, std::memory_order_release);
+    next.calls.notify_one();
+  }
 }
 
+// Group commit. While a flush is under way, those who need a later one gather; when it is done, one
+// of them does it for all. Until that one gets a processor, others join instead of writing at once
+// what only they have appended. Who finds his record durable goes on without the lock.
 Result<> LogFile::flush_to(Lsn lsn) {
-  MutexLock lock(mutex_);
-  const Lsn target = std::min(lsn, last_lsn_);
+  if (durable_.load(std::memory_order_acquire) >= lsn.raw()) return {};
+  std::optional<Lsn> target;
   while (true) {
-    if (failure_ != NtStatus::Success && failure_ != NtStatus::FileClosed) return failure_;
-    if (durable_lsn_ >= target) return {};
-    if (failure_ != NtStatus::Success) return failure_;
-    if (!io_busy_) break;
-    io_done_.wait(mutex_);  // whoever is writing may write ours, too
+    Waiters* waiters = nullptr;
+    uint32_t calls = 0;
+    {
+      MutexLock lock(mutex_);
+      const bool was_woken = target.has_value();
+      if (!was_woken) target = std::min(lsn, last_lsn_);
+      if (durable_lsn_ >= *target) return {};
+      if (failure_ != NtStatus::Success) return failure_;
+      if (!io_busy_ && (was_woken || !is_next_flush_due_)) return flush_once_locked();
+      waiters = &waiters_[(flush_number_ + (*target <= flush_cut_ ? 0 : 1)) % 2];
+      ++waiters->count;
+      calls = waiters->calls.load(std::memory_order_relaxed);
+    }
+    waiters->calls.wait(calls, std::memory_order_acquire);
+    if (durable_.load(std::memory_order_acquire) >= target->raw()) return {};
   }
-  return flush_once_locked();
 }
 
 /// Writes everything appended until now. The lock is given up meanwhile.
 Result<> LogFile::flush_once_locked() {
   acquire_io_locked();
+  is_next_flush_due_ = false;
   const uint64_t free = free_bytes_locked();
   seal_locked();
   if (free_bytes_locked() < free) spend_held_locked(0, free - free_bytes_locked());
   const FlushSet set = collect_locked();
+  ++flush_number_;
+  flush_cut_ = set.cut;
+  Waiters& served = waiters_[flush_number_ % 2];
   mutex_.unlock();
   const Result<> written = write_set(set);
   mutex_.lock();
@@ -62,7 +88,13 @@ Result<> LogFile::flush_once_locked() {
   } else {
     failure_ = written.error();
   }
+  served.count = 0;
+  served.calls.fetch_add(1, std::memory_order_release);
   release_io_locked();
+  // Without the lock, which those who are woken need for their next records.
+  mutex_.unlock();
+  served.calls.notify_all();
+  mutex_.lock();
   return written.has_value() ? Result<>() : Result<>(written.error());
 }
 
@@ -118,6 +150,7 @@ void LogFile::retire_locked(const FlushSet& set) {
   // The page that was open is the first unwritten one now, full or not.
   has_older_version_ = set.has_tail || (set.full_pages == 0 && has_older_version_);
   durable_lsn_ = set.cut;
+  durable_.store(set.cut.raw(), std::memory_order_release);
   durable_end_ = set.end;
   durable_bytes_ = set.appended_bytes;
   is_pending_ = last_lsn_ > durable_lsn_;

@@ -346,6 +346,34 @@ TEST_F(LogFileTest, ManyThreadsAppendAndFlush) {
   check(*store_, written, log_->last_lsn());
 }
 
+// Flushes, restart pages and a failing device take turns at the log's I/O; nobody is left waiting.
+TEST_F(LogFileTest, EveryoneWhoWaitsForAFlushReturns) {
+  constexpr int kThreads = 24;
+  begin(0x400000);
+  store_->fail_after(600);  // before the log can be full
+  std::atomic<int> count_failed{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      const ByteVector data = make_data(static_cast<uint64_t>(t), 200);
+      while (true) {
+        const auto lsn = append_data(*log_, data);
+        const auto flushed = lsn ? log_->flush_to(*lsn) : Result<>(lsn.error());
+        if (!flushed) break;
+        EXPECT_GE(log_->durable_lsn(), *lsn);
+      }
+      ++count_failed;
+    });
+  }
+  threads.emplace_back([&] {
+    while (log_->write_restart(values_.restart, log_->last_lsn())) std::this_thread::yield();
+    ++count_failed;
+  });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(count_failed.load(), kThreads + 1);
+  EXPECT_TRUE(log_->is_failed());
+}
+
 /// What the device holds when power fails: all calls before `calls`, and of the next one only some
 /// of its sectors.
 ByteVector crashed_image(const ByteVector& before, const MemoryLogStore& store, size_t calls,
