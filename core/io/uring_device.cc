@@ -565,11 +565,8 @@ Result<> UringDevice::transfer(std::span<const IoRequest> requests) {
   return result;
 }
 
-// The two ways to durability:
-//   all earlier writes are durable, and a lone small one: RWF_DSYNC, one call
-//   else: plain writes, then one fdatasync for everything
-// RWF_DSYNC in a ring, or on several writes, is slower: it costs a worker thread, and a flush of
-// the device for each write where that has no FUA.
+// Several writes go to the device at once, and one flush makes all of them durable: RWF_DSYNC would
+// cost a worker thread in the ring and, where the device has no FUA, a flush for each.
 Result<> UringDevice::transfer_durable(std::span<const IoRequest> writes) {
   for (const IoRequest& request : writes) {
     if (request.kind != IoRequest::Kind::Write) return NtStatus::InvalidParameter;
@@ -579,9 +576,27 @@ Result<> UringDevice::transfer_durable(std::span<const IoRequest> writes) {
   if (flush_failed_.load(std::memory_order_acquire)) return NtStatus::IoDeviceError;
   const bool all_durable = durable_writes_.load(std::memory_order_acquire) >=
                            plain_writes_.load(std::memory_order_acquire);
-  const bool use_dsync = all_durable && writes.size() == 1 && is_plain_call(writes);
-  Result<> result = run(writes, use_dsync ? Durability::OnCompletion : Durability::Later);
-  if (result.has_value() && use_dsync) return {};
+  if (!all_durable || writes.size() != 1 || !is_plain_call(writes)) {
+    return write_and_flush(writes);
+  }
+  // A lone small write, with all before it durable: either way will do.
+  const DurableWay::Way way = durable_way_.next();
+  if (durable_way_.is_chosen()) return write_durably(writes, way);
+  const auto begin = std::chrono::steady_clock::now();
+  TRY(write_durably(writes, way));
+  durable_way_.took(way, std::chrono::steady_clock::now() - begin);
+  return {};
+}
+
+Result<> UringDevice::write_durably(std::span<const IoRequest> writes, DurableWay::Way way) {
+  if (way == DurableWay::Way::Flush) return write_and_flush(writes);
+  Result<> result = run(writes, Durability::OnCompletion);
+  if (!result) plain_writes_.fetch_add(1, std::memory_order_release);  // some may be done
+  return result;
+}
+
+Result<> UringDevice::write_and_flush(std::span<const IoRequest> writes) {
+  Result<> result = run(writes, Durability::Later);
   plain_writes_.fetch_add(1, std::memory_order_release);
   TRY(std::move(result));
   return flush();

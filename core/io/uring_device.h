@@ -16,6 +16,7 @@
 #include "core/base/mutex.h"
 #include "core/io/block_device.h"
 #include "core/io/buffer_arena.h"
+#include "core/io/durable_way.h"
 
 namespace ntfs {
 
@@ -76,6 +77,8 @@ class UringDevice final : public BlockDevice {
   Result<> check(std::span<const IoRequest> requests) const;
   bool is_plain_call(std::span<const IoRequest> requests) const;
   Result<> run(std::span<const IoRequest> requests, Durability durability);
+  Result<> write_durably(std::span<const IoRequest> writes, DurableWay::Way way);
+  Result<> write_and_flush(std::span<const IoRequest> writes);
   Result<> sync();
 
   /// Null when no further ring can be made; the caller does without.
@@ -102,6 +105,7 @@ class UringDevice final : public BlockDevice {
   // After a failed flush the kernel may have dropped the data, and a second one would succeed.
   std::atomic<bool> flush_failed_{false};
 
+  DurableWay durable_way_;
   BufferArena arena_;
   Mutex mutex_{LockRank::Device};
   ConditionVariable ring_returned_;
