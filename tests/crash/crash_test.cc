@@ -17,6 +17,7 @@
 #include <map>
 #include <random>
 
+#include "tests/crash/collect.h"
 #include "tests/crash/trial.h"
 
 namespace ntfs::crash {
@@ -44,6 +45,7 @@ struct Options {
   std::string only;
   std::string replay;
   std::string save;
+  uint64_t collect = 0;
   bool verbose = false;
 };
 
@@ -89,14 +91,14 @@ class Starts {
 std::string file_name_of(const std::string& case_text) {
   std::string name = case_text;
   std::replace(name.begin(), name.end(), '@', '_');
-  return name + ".img";
+  return name;
 }
 
 void save_image(const Options& options, Trial& trial, const std::string& case_text,
                 const DiskImage& crashed) {
   if (options.save.empty()) return;
   const auto parsed = Case::parse(case_text);
-  if (parsed) trial.save(*parsed, crashed, options.save + "/" + file_name_of(case_text));
+  if (parsed) trial.save(*parsed, crashed, options.save + "/" + file_name_of(case_text) + ".img");
 }
 
 class Worker {
@@ -286,6 +288,38 @@ int replay(const Options& options) {
   return outcome.failure.empty() ? 0 : 1;
 }
 
+/// One image of each workload, until there are as many as asked for.
+int collect(const Options& options) {
+  const Schedule schedule(options);
+  Starts starts;
+  std::mt19937_64 random(options.seed);
+  uint64_t saved = 0;
+  for (uint64_t number = 0; saved < options.collect; ++number) {
+    // As many long sequences as short ones.
+    const std::string name =
+        schedule.name(number % 2 == 0 ? number / 2 : schedule.count_pairs() + number / 2);
+    const auto workload = make_workload(name);
+    if (!workload || workload->shape.sector_size != 512) continue;
+    const Start& start = starts.of(workload->shape);
+    const Run run = run_workload(*workload, start);
+    if (!start.failure.empty() || !run.failure.empty()) continue;  // failures of the trial proper
+    const auto cuts = choose_cuts(run.recording, start.shape.sector_size, 1, random());
+    CutDisks disks(start.disk, run.recording, start.shape.sector_size);
+    const auto crashed = disks.make(cuts.at(0), 0);
+    const std::string case_text = Case{name, {cuts[0]}}.to_text();
+    const std::string wrong = collect_image(
+        start, *crashed, fmt::format("{}/{:04}_{}", options.save, saved, file_name_of(case_text)));
+    if (wrong == "clean") continue;
+    if (!wrong.empty()) {
+      report_failure(case_text, wrong);
+      return 1;
+    }
+    ++saved;
+  }
+  fmt::print("{} images saved, seed {}\n", saved, options.seed);
+  return 0;
+}
+
 int run(int argument_count, char** arguments) {
   Options options;
   CLI::App app("Cuts the power of a volume everywhere, and judges what recovery makes of it.");
@@ -296,6 +330,8 @@ int run(int argument_count, char** arguments) {
   app.add_option("--only", options.only, "workloads whose names begin so");
   app.add_option("--replay", options.replay, "one case, as a failure printed it");
   app.add_option("--save", options.save, "folder for the images of failures");
+  app.add_option("--collect", options.collect,
+                 "only save so many images, each with the tree that recovery shows");
   app.add_flag("--verbose", options.verbose, "show what the store reports");
   CLI11_PARSE(app, argument_count, arguments);
   void* shared =
@@ -304,6 +340,7 @@ int run(int argument_count, char** arguments) {
   board = new (shared) Board();
   if (!options.replay.empty()) return replay(options);
   if (options.seed == 0) options.seed = static_cast<uint64_t>(std::time(nullptr)) % 1000000;
+  if (options.collect != 0) return collect(options);
   if (options.workers == 0) options.workers = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_ONLN));
   options.workers = std::min<uint64_t>(options.workers, kMostWorkers);
   const Schedule schedule(options);

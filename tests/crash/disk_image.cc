@@ -51,11 +51,12 @@ void DiskImage::write(uint64_t offset, ByteView from) {
 }
 
 bool DiskImage::save(const std::string& path) const {
-  static constexpr Page kZeros{};
+  const DiskImage* lowest = this;
+  while (lowest->below_ != nullptr) lowest = lowest->below_;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   for (uint64_t number = 0; number < index_.size(); ++number) {
     const Page& bytes = page(number);
-    if (bytes == kZeros && number + 1 != index_.size()) continue;
+    if (&bytes == &lowest->fill_ && number + 1 != index_.size()) continue;
     file.seekp(static_cast<std::streamoff>(number * kPageBytes));
     file.write(reinterpret_cast<const char*>(bytes.data()), kPageBytes);
   }

@@ -25,7 +25,7 @@ class DiskImage {
   /// Ranges must lie within the size.
   void read(uint64_t offset, MutableBytes into) const;
   void write(uint64_t offset, ByteView from);
-  /// Writes the contents to a new or truncated sparse file.
+  /// Writes the contents to a new or truncated file, with holes for the pages that nobody wrote.
   bool save(const std::string& path) const;
 
  private:

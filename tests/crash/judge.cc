@@ -88,6 +88,17 @@ std::vector<Content> contents_within(const History& history, const Window& windo
   return within;
 }
 
+bool is_allowed(const std::vector<Content>& allowed, size_t position, std::byte found) {
+  bool was_data = false;
+  for (const Content& content : allowed) {
+    const bool is_data = position < content->size();
+    if (is_data && (*content)[position] == found) return true;
+    if (!is_data && was_data && found == std::byte{0}) return true;  // it was cut off
+    was_data = is_data;
+  }
+  return false;
+}
+
 std::string judge_content(const std::vector<Content>& allowed, const ByteVector& found) {
   for (const Content& content : allowed) {
     if (*content == found) return {};
@@ -101,10 +112,7 @@ std::string judge_content(const std::vector<Content>& allowed, const ByteVector&
     return fmt::format("its size is {}; it was{}", found.size(), sizes);
   }
   for (size_t i = 0; i < found.size(); ++i) {
-    const bool was_there = std::any_of(allowed.begin(), allowed.end(), [&](const Content& content) {
-      return i < content->size() && (*content)[i] == found[i];
-    });
-    if (was_there) continue;
+    if (is_allowed(allowed, i, found[i])) continue;
     std::string values;
     for (const Content& content : allowed) {
       values += i < content->size() ? fmt::format(" {:02X}", std::to_integer<int>((*content)[i]))

@@ -161,6 +161,22 @@ bool Model::unlink(const std::string& path) {
   return true;
 }
 
+/// What is written to the open file shows where a crash takes back that it lost its name.
+bool Model::unlink_open(const std::string& path, size_t number) {
+  const auto name = names_.find(path);
+  if (name == names_.end()) return false;
+  const uint32_t id = name->second;
+  const auto before = contents_.find(id);
+  const Content content = before == contents_.end() ? nullptr : before->second;
+  if (!unlink(path)) return false;
+  if (content == nullptr || contents_.contains(id)) return true;
+  auto bytes = std::make_shared<ByteVector>(*content);
+  bytes->resize(std::max<uint64_t>(bytes->size(), kWrittenUnlinked));
+  for (uint64_t i = 0; i < kWrittenUnlinked; ++i) (*bytes)[i] = written_byte(number, i);
+  contents_[id] = std::move(bytes);
+  return true;
+}
+
 bool Model::rename(const Operation& operation) {
   const std::string& from = operation.path;
   const std::string& to = operation.target;
@@ -263,8 +279,9 @@ bool Model::apply(const Operation& operation, size_t number) {
     case Kind::Link:
       return link(operation);
     case Kind::Unlink:
-    case Kind::UnlinkOpen:
       return unlink(operation.path);
+    case Kind::UnlinkOpen:
+      return unlink_open(operation.path, number);
     case Kind::RemoveDirectory: {
       if (operation.path.empty() || !is_directory(operation.path)) return false;
       if (!is_empty(operation.path)) return false;
@@ -283,6 +300,7 @@ bool Model::apply(const Operation& operation, size_t number) {
     }
     case Kind::Fsync:
     case Kind::Checkpoint:
+    case Kind::BareCheckpoint:
       return true;
     default:
       return change_data(operation, number);

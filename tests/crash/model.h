@@ -38,7 +38,7 @@ class Model {
 
   Listing listing() const;
   const std::map<std::string, uint32_t>& names() const { return names_; }
-  /// Of regular files that have a name, by file.
+  /// Of regular files that have a name or are open, by file.
   const std::map<uint32_t, Content>& contents() const { return contents_; }
   bool is_directory(const std::string& path) const;
 
@@ -57,6 +57,7 @@ class Model {
   bool rename(const Operation& operation);
   bool exchange(const Operation& operation);
   bool link(const Operation& operation);
+  bool unlink_open(const std::string& path, size_t number);
   bool change_data(const Operation& operation, size_t number);
   void move(const std::string& from, const std::string& to);
   void drop(uint32_t file);

@@ -12,14 +12,11 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 22> kNames = {
-    "create",      "mkdir",    "symlink", "mkfifo",    "write",   "write-through",
-    "append",      "truncate", "punch",   "allocate",  "reserve", "zero",
-    "zero-within", "set-mode", "rename",  "exchange",  "link",    "unlink",
-    "unlink-open", "rmdir",    "fsync",   "checkpoint"};
-
-/// Written to a file that has no name any more.
-constexpr uint64_t kWrittenUnlinked = 6000;
+constexpr std::array<std::string_view, 23> kNames = {
+    "create",      "mkdir",    "symlink", "mkfifo",     "write",          "write-through",
+    "append",      "truncate", "punch",   "allocate",   "reserve",        "zero",
+    "zero-within", "set-mode", "rename",  "exchange",   "link",           "unlink",
+    "unlink-open", "rmdir",    "fsync",   "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -199,6 +196,8 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return store_.flush();
     case Kind::Checkpoint:
       TRY(store_.flush());
+      return store_.volume().journal().checkpoint();
+    case Kind::BareCheckpoint:
       return store_.volume().journal().checkpoint();
     default:
       return change_data(operation, number);

@@ -33,6 +33,7 @@ struct Operation {
     RemoveDirectory,  ///< path
     Fsync,            ///< all before it is promised
     Checkpoint,       ///< what the commit timer does: fsync and a checkpoint
+    BareCheckpoint,   ///< a checkpoint alone, as when the log is full: nothing is promised
   };
   Kind kind = Kind::Fsync;
   std::string path;
@@ -42,6 +43,9 @@ struct Operation {
 
   std::string to_text() const;
 };
+
+/// What UnlinkOpen writes, at the start of a file whose last name it took.
+constexpr uint64_t kWrittenUnlinked = 6000;
 
 /// Byte at `position` of what the operation `number` of a workload writes: never zero, nor what
 /// stands on the device where nobody wrote.

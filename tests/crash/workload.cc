@@ -180,6 +180,7 @@ const std::vector<Operation>& pair_table() {
       {Kind::RemoveDirectory, "A/C", "", 0, 0},
       {Kind::Fsync, "", "", 0, 0},
       {Kind::Checkpoint, "", "", 0, 0},
+      {Kind::BareCheckpoint, "", "", 0, 0},
   };
   return table;
 }
@@ -352,7 +353,9 @@ Operation random_name_operation(Dice& dice, const Paths& paths) {
 
 Operation random_step(Dice& dice, const Model& model) {
   const Paths paths = paths_of(model);
-  if (dice.one_in(7)) return {dice.one_in(3) ? Kind::Checkpoint : Kind::Fsync, "", "", 0, 0};
+  static constexpr std::array<Kind, 4> kCommits = {Kind::Fsync, Kind::Fsync, Kind::Checkpoint,
+                                                   Kind::BareCheckpoint};
+  if (dice.one_in(7)) return {kCommits[dice.below(kCommits.size())], "", "", 0, 0};
   return dice.one_in(2) ? random_data_operation(dice, paths) : random_name_operation(dice, paths);
 }
 
