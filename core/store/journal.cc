@@ -41,6 +41,14 @@ Journal::Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeom
 
 Journal::~Journal() = default;
 
+void Journal::start(std::unique_ptr<lfs::LogFile> log, Mirror mirror) {
+  mirror_ = mirror;
+  log_ = std::move(log);
+  area_ = std::make_unique<lfs::MarshallingArea>(log_->open_stream(u"NTFS").value(),
+                                                 lfs::kMaximumClientData, 0);
+  transaction_memory_->reservations = area_->make_set();
+}
+
 void Journal::fail(NtStatus status, std::string_view what) {
   if (failed_.exchange(true)) return;
   log_line(LogLevel::Error, fmt::format("{} failed ({}): the volume is read-only from now on; "
@@ -89,7 +97,7 @@ Result<uint32_t> Journal::assign_slot(const MetadataStream& stream) {
   return ondisk::slot_offset(free_slot);
 }
 
-Result<> Journal::ensure_open(MetadataStream& stream, uint32_t transaction_id, lfs::Lsn& last_lsn) {
+Result<> Journal::ensure_open(MetadataStream& stream, Transaction& transaction) {
   if (stream.opened_interval == interval_) return {};
   const uint32_t offset = TRY(assign_slot(stream));
   const size_t index = (offset - ondisk::slot_offset(0)) / sizeof(ondisk::OpenAttributeEntry);
@@ -111,8 +119,7 @@ Result<> Journal::ensure_open(MetadataStream& stream, uint32_t transaction_id, l
   record.redo_data = entry;
   record.undo_data = name;
   const ByteVector data = ondisk::encode(record);
-  const ByteView part = data;
-  last_lsn = TRY(log_->append({transaction_id, last_lsn, last_lsn, {&part, 1}}));
+  TRY(transaction.append(data, transaction.last_lsn_, {}, lfs::AppendFlags::None));
   stream.slot = offset;
   stream.opened_interval = interval_;
   if (slots_[index].opened_interval != interval_) ++slots_in_use_;
@@ -273,7 +280,9 @@ Result<> Journal::checkpoint_locked() {
     fail(written.error(), "a write of metadata");
     return written;
   }
-  const auto restarted = log_->write_restart(restart_record(snapshot.start), snapshot.start);
+  const ByteVector record = restart_record(snapshot.start);
+  const ByteView entry = record;
+  const auto restarted = area_->write_restart_area({&entry, 1}, snapshot.start);
   if (!restarted) {
     fail(restarted.error(), "a write of the log");
     return restarted.error();

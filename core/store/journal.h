@@ -26,9 +26,11 @@
 #include "core/ondisk/log_operations.h"
 #include "core/store/page_cache.h"
 #include "lfs/log_file.h"
+#include "lfs/marshalling_area.h"
 
 namespace ntfs {
 
+class Transaction;
 struct TransactionMemory;
 
 class Journal {
@@ -42,10 +44,7 @@ class Journal {
   Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry);
   ~Journal();
   /// From here on the volume can be changed. Before any other thread knows the journal.
-  void start(std::unique_ptr<lfs::LogFile> log, Mirror mirror) {
-    mirror_ = mirror;
-    log_ = std::move(log);
-  }
+  void start(std::unique_ptr<lfs::LogFile> log, Mirror mirror);
 
   /// Shared: reading metadata. Exclusive: a Transaction, and the head of a checkpoint.
   SharedMutex& metadata_lock() { return metadata_lock_; }
@@ -90,7 +89,7 @@ class Journal {
   };
 
   /// Opens `stream` in this interval if it is not; the record joins the transaction's chain.
-  Result<> ensure_open(MetadataStream& stream, uint32_t transaction_id, lfs::Lsn& last_lsn);
+  Result<> ensure_open(MetadataStream& stream, Transaction& transaction);
   Result<uint32_t> assign_slot(const MetadataStream& stream);
   bool has_free_slots() const;
   void wake_if_due() EXCLUDES(work_mutex_);
@@ -110,8 +109,9 @@ class Journal {
   BlockDevice& device_;
   PageCache& pages_;
   const ondisk::VolumeGeometry geometry_;
-  std::unique_ptr<lfs::LogFile> log_;  // set once; null: never changed
-  Mirror mirror_;                      // set once, with the log
+  std::unique_ptr<lfs::LogFile> log_;           // set once; null: never changed
+  std::unique_ptr<lfs::MarshallingArea> area_;  // set once, with the log
+  Mirror mirror_;                               // set once, with the log
   std::atomic<bool> failed_{false};
   std::atomic<bool> changed_{false};
   std::atomic<uint64_t> completed_{0};

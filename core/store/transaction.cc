@@ -23,9 +23,28 @@ constexpr int kBeginAttempts = 8;
 /// Of memory for the way back, from one transaction to the next.
 constexpr size_t kMostKeptBytes = 1 << 20;
 
+/// The record that ends a transaction.
+ondisk::ClientRecord end_record() {
+  ondisk::ClientRecord record;
+  record.redo = LogOp::ForgetTransaction;
+  record.undo = LogOp::CompensationLogRecord;
+  record.target.target_attribute = ondisk::slot_offset(0);
+  return record;
+}
+
+/// Client data bytes of a record with these payloads for `page`.
+int64_t record_bytes(ByteView redo, ByteView undo, const PagePlace& place) {
+  ondisk::ClientRecord record;
+  record.lcns = place.lcns;
+  record.redo_data = redo;
+  record.undo_data = undo;
+  return static_cast<int64_t>(ondisk::encoded_size(record));
+}
+
 }  // namespace
 
 void TransactionMemory::clear() {
+  reservations.release_all();
   undo.clear();
   undo_bytes.clear();
   created.clear();
@@ -43,20 +62,22 @@ Transaction::~Transaction() {
 
 Result<> Transaction::begin() {
   ASSERT(!active_);
-  lfs::LogFile* log = journal_.log_.get();
-  if (log == nullptr) return NtStatus::MediaWriteProtected;
-  const uint64_t reserved = std::min<uint64_t>(kMostLogBytes, log->capacity_bytes() / 4);
+  if (journal_.log_ == nullptr) return NtStatus::MediaWriteProtected;
+  const uint64_t aside = std::min<uint64_t>(kMostLogBytes, journal_.log_->capacity_bytes() / 4);
+  lfs::ReservationSet& reservations = journal_.transaction_memory_->reservations;
   for (int attempt = 0; attempt < kBeginAttempts; ++attempt) {
     journal_.metadata_lock_.lock();
     if (!journal_.is_writable()) {
       journal_.metadata_lock_.unlock();
       return NtStatus::MediaWriteProtected;
     }
-    if (journal_.has_free_slots() && log->reserve(reserved)) {
+    if (journal_.has_free_slots() && reservations.set_aside(aside)) {
+      std::array end = {static_cast<int64_t>(ondisk::encoded_size(end_record()))};
+      reservations.add(end).value();  // from what is set aside
       active_ = true;
       journal_.pages_.set_exclusive(true);
       memory_ = journal_.transaction_memory_.get();
-      log_budget_ = reserved / 4;
+      log_budget_ = aside / 4;
       return {};
     }
     journal_.metadata_lock_.unlock();
@@ -65,10 +86,27 @@ Result<> Transaction::begin() {
   return NtStatus::LogFileFull;
 }
 
-Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
-                                  const PageRef& page) {
+/// Puts a record at the end of the transaction's chain and reserves its `way_back` in the same
+/// step. The way back itself is written to what was reserved.
+Result<lfs::Lsn> Transaction::append(ByteView client_data, lfs::Lsn undo_next, WayBack way_back,
+                                     lfs::AppendFlags flags) {
+  lfs::AppendRequest request;
+  request.entries = {&client_data, 1};
+  request.previous = last_lsn_;
+  request.undo_next = undo_next;
+  request.transaction_id = kTransactionId;
+  request.reserve = way_back;
+  request.flags = flags;
+  const auto appended = TRY(journal_.area_->reserve_and_append(request, memory_->reservations));
+  last_lsn_ = appended.lsn;
+  log_bytes_ += lfs::record_cost(client_data.size());
+  return appended.lsn;
+}
+
+Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo, const PageRef& page,
+                                  WayBack way_back) {
   MetadataStream& stream = *page->stream_;
-  TRY(journal_.ensure_open(stream, kTransactionId, last_lsn_));
+  TRY(journal_.ensure_open(stream, *this));
   const PagePlace& place = page->place_;
   ondisk::ClientRecord record;
   record.redo = redo.op;
@@ -100,12 +138,8 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo,
   }
   memory_->record.clear();
   ondisk::encode_append(record, memory_->record);
-  const ByteView part = memory_->record;
-  const lfs::Lsn lsn =
-      TRY(journal_.log_->append({kTransactionId, last_lsn_, last_lsn_, {&part, 1}}));
-  last_lsn_ = lsn;
-  log_bytes_ += lfs::record_cost(part.size());
-  return lsn;
+  return append(memory_->record, last_lsn_, way_back,
+                rolling_back_ ? lfs::AppendFlags::UseReservation : lfs::AppendFlags::None);
 }
 
 /// Before the first change of a page in an interval: the page as it is.
@@ -125,29 +159,46 @@ Result<> Transaction::log_image(const PageRef& page) {
   }
   const uint64_t head = sizeof(ondisk::ClientRecordHeader) + 8 * page->place_.lcns.size();
   if (head + image.payload.size() > lfs::kMaximumClientData) return {};
-  TRY(log(image, Operation{}, page));
+  TRY(log(image, Operation{}, page, {}));
   return {};
+}
+
+/// Sizes of the records that will take `redo` back, if that is not the way back itself: they hold
+/// `undo` and its inverse, which has as long a payload as `redo`.
+Transaction::WayBack Transaction::size_way_back(const Operation& redo, const Operation& undo,
+                                                const PagePlace& place) {
+  std::vector<int64_t>& sizes = memory_->way_back;
+  sizes.clear();
+  if (rolling_back_) return sizes;
+  if (undo.op == LogOp::InitializeFileRecordSegment) {  // two records, see perform
+    sizes.push_back(record_bytes({}, redo.payload, place));
+    sizes.push_back(record_bytes(undo.payload, {}, place));
+  } else {
+    sizes.push_back(record_bytes(undo.payload, redo.payload, place));
+  }
+  return sizes;
 }
 
 Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   ASSERT(active_);
   TRY(check(redo, page->kind(), page->bytes_));
   const Operation undo = inverse(redo, page->kind(), page->bytes_, memory_->inverse);
-  if (!rolling_back_) {
-    memory_->undo.push_back({page, undo, memory_->undo_bytes.size()});
-    memory_->undo_bytes.insert(memory_->undo_bytes.end(), undo.payload.begin(), undo.payload.end());
-  }
+  const WayBack way_back = size_way_back(redo, undo, page->place_);
   const Operation nothing{};
   lfs::Lsn lsn;
   if (redo.op == LogOp::InitializeFileRecordSegment) {
     page->imaged_interval_ = journal_.interval_;
     // As Windows does: the way back in a record of its own, then the image without one. Other
     // replayers take an image only when its undo is Noop (sheet, pitfall 45).
-    TRY(log(nothing, undo, page));
-    lsn = TRY(log(redo, nothing, page));
+    TRY(log(nothing, undo, page, way_back));
+    lsn = TRY(log(redo, nothing, page, {}));
   } else {
     TRY(log_image(page));
-    lsn = TRY(log(redo, undo, page));
+    lsn = TRY(log(redo, undo, page, way_back));
+  }
+  if (!rolling_back_) {
+    memory_->undo.push_back({page, undo, memory_->undo_bytes.size()});
+    memory_->undo_bytes.insert(memory_->undo_bytes.end(), undo.payload.begin(), undo.payload.end());
   }
   journal_.mark_dirty(page);
   apply(redo, page->kind(), page->bytes_, lsn);
@@ -160,7 +211,7 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
   page->imaged_interval_ = journal_.interval_;
-  const lfs::Lsn lsn = TRY(log(redo, Operation{}, page));
+  const lfs::Lsn lsn = TRY(log(redo, Operation{}, page, {}));
   journal_.mark_dirty(page);
   apply(redo, page->kind(), page->bytes_, lsn);
   return {};
@@ -204,21 +255,14 @@ void Transaction::abort() {
 
 void Transaction::end() {
   if (last_lsn_.is_none()) return;
-  ondisk::ClientRecord record;
-  record.redo = LogOp::ForgetTransaction;
-  record.undo = LogOp::CompensationLogRecord;
-  record.target.target_attribute = ondisk::slot_offset(0);
   memory_->record.clear();
-  ondisk::encode_append(record, memory_->record);
-  const ByteView part = memory_->record;
-  const auto appended = journal_.log_->append({kTransactionId, last_lsn_, {}, {&part, 1}});
+  ondisk::encode_append(end_record(), memory_->record);
+  const auto appended = append(memory_->record, lfs::Lsn(), {}, lfs::AppendFlags::UseReservation);
   if (!appended) journal_.fail(appended.error(), "a write of the log");
   trace(TraceEvent::TransactionEnd, last_lsn_.raw(), log_bytes_);
 }
 
 void Transaction::release() {
-  lfs::LogFile* log = journal_.log_.get();
-  log->release(std::min<uint64_t>(kMostLogBytes, log->capacity_bytes() / 4));
   active_ = false;
   memory_->clear();
   memory_ = nullptr;

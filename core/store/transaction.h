@@ -21,6 +21,7 @@
 
 #include "core/store/operations.h"
 #include "core/store/page_cache.h"
+#include "lfs/marshalling_area.h"
 
 namespace ntfs {
 
@@ -54,12 +55,14 @@ struct TransactionMemory {
 
   std::vector<Undo> undo;
   ByteVector undo_bytes;
-  ByteVector inverse;            // payload of the inverse of the operation at hand
-  ByteVector record;             // its log record
-  std::vector<PageRef> created;  // by perform_new
+  ByteVector inverse;             // payload of the inverse of the operation at hand
+  ByteVector record;              // its log record
+  std::vector<int64_t> way_back;  // sizes of the log records that take it back
+  std::vector<PageRef> created;   // by perform_new
   std::vector<MetadataStreamRef> dropped;
   std::vector<FreedBlock> freed_blocks;
   std::vector<Participant*> participants;
+  lfs::ReservationSet reservations;  // log space: for the way back and the end, and set aside
 
   void clear();
 };
@@ -71,9 +74,11 @@ class Transaction {
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
-  /// Waits until the log has room for the largest transaction and takes the metadata lock
-  /// exclusively. Errors: MediaWriteProtected (volume read-only, or a log write failed),
-  /// LogFileFull (the log is too small), the device's.
+  /// Sets log space aside for the largest transaction, waiting for a checkpoint if need be, and
+  /// takes the metadata lock exclusively. A full log is reported here and nowhere else: each change
+  /// reserves what its way back takes in the same step in which it is logged. Errors:
+  /// MediaWriteProtected (volume read-only, or a log write failed), LogFileFull (the log is too
+  /// small), the device's.
   Result<> begin() NO_THREAD_SAFETY_ANALYSIS;
 
   /// Changes `page` by `operation`. Errors: FileCorruptError when the operation does not fit.
@@ -105,7 +110,15 @@ class Transaction {
   uint64_t log_budget() const { return log_budget_; }
 
  private:
-  Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page);
+  friend class Journal;
+  /// Sizes of the log records that take one operation back.
+  using WayBack = std::span<int64_t>;
+
+  Result<lfs::Lsn> log(const Operation& redo, const Operation& undo, const PageRef& page,
+                       WayBack way_back);
+  WayBack size_way_back(const Operation& redo, const Operation& undo, const PagePlace& place);
+  Result<lfs::Lsn> append(ByteView client_data, lfs::Lsn undo_next, WayBack way_back,
+                          lfs::AppendFlags flags);
   Result<> log_image(const PageRef& page);
   void abort();
   void end();
