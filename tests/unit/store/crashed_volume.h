@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -169,18 +170,52 @@ class CrashedLog {
 
   /// Spoils the head of a record.
   void break_record(const LogPosition& position) {
-    auto reader = std::move(*lfs::LogReader::open(*store_));
-    const uint64_t offset = reader.geometry().offset_of(position.lsn);
-    AlignedBuffer page(4096);
-    ASSERT_TRUE(store_->read(align_down(offset, 4096), page.bytes()));
-    ASSERT_TRUE(try_unprotect(page.bytes()));
-    struct_at<lfs::RecordHeader>(page.bytes(), offset % 4096).this_lsn.set(8);
-    protect(page.bytes());
-    const lfs::LogWrite write{align_down(offset, 4096), page.bytes()};
-    ASSERT_TRUE(store_->write_durable({&write, 1}));
+    change_record(position, [](MutableBytes record) {
+      struct_at<lfs::RecordHeader>(record).this_lsn.set(8);
+    });
+  }
+  /// Changes a few bytes of a record behind its LSN, as far as it stands in one page.
+  void spoil(const LogPosition& position, std::mt19937& random) {
+    change_record(position, [&](MutableBytes record) {
+      const size_t reach = std::min<size_t>(record.size(), random() % 2 == 0 ? 0x60 : 0x200);
+      for (uint32_t i = random() % 3 + 1; i > 0; --i) {
+        const size_t at = 8 + random() % (reach - 8);
+        record[at] = static_cast<std::byte>(random() % 3 == 0 ? 0xFF : random());
+      }
+    });
   }
 
  private:
+  /// In place, and in both tail copies of the page.
+  template <typename Change>
+  void change_record(const LogPosition& position, Change&& change) {
+    auto reader = std::move(*lfs::LogReader::open(*store_));
+    const uint64_t offset = reader.geometry().offset_of(position.lsn);
+    const uint64_t place = align_down(offset, 4096);
+    AlignedBuffer page(4096);
+    read_page(reader, place, page);
+    change(page.bytes().subspan(offset % 4096));
+    protect(page.bytes());
+    const AlignedBuffer copy = tail_copy(page, place);
+    const std::vector<lfs::LogWrite> writes = {{place, page.bytes()}};
+    ASSERT_TRUE(store_->write_durable(writes));
+    for (const uint64_t slot : {lfs::kTailSlotOffset, lfs::kTailSlotOffset + 4096}) {
+      AlignedBuffer found(4096);
+      ASSERT_TRUE(store_->read(slot, found.bytes()));
+      if (struct_at<lfs::RecordPageHeader>(ByteView(found.bytes())).last_lsn.get() != place) {
+        continue;
+      }
+      const lfs::LogWrite write{slot, copy.bytes()};
+      ASSERT_TRUE(store_->write_durable({&write, 1}));
+    }
+  }
+  static AlignedBuffer tail_copy(const AlignedBuffer& page, uint64_t place) {
+    AlignedBuffer copy(4096);
+    std::copy(page.bytes().begin(), page.bytes().end(), copy.bytes().begin());
+    struct_at<lfs::RecordPageHeader>(copy.bytes()).last_lsn.set(place);
+    return copy;
+  }
+
   static bool ends_transaction(ByteView data) {
     return struct_at<ondisk::ClientRecordHeader>(data).redo_operation.get() ==
            static_cast<uint16_t>(ondisk::LogOp::ForgetTransaction);
@@ -202,6 +237,7 @@ class CrashedLog {
       if (last < newest || lfs::Lsn::from_raw(last) > reader.last_lsn()) continue;
       newest = last;
       std::copy(candidate.bytes().begin(), candidate.bytes().end(), page.bytes().begin());
+      if (is_copy) struct_at<lfs::RecordPageHeader>(page.bytes()).last_lsn.set(last);
     }
   }
 
