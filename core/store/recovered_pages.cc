@@ -11,6 +11,7 @@ namespace ntfs {
 namespace {
 
 constexpr uint64_t kUnit = 512;
+constexpr uint64_t kWindowBytes = 64 << 10;
 /// Pages of a recovery together. A log of 64 MiB that this driver wrote speaks of a fraction.
 constexpr uint64_t kMostBytes = uint64_t{512} << 20;
 /// A torn structure holds words of two writes: the next number must be neither's.
@@ -47,16 +48,35 @@ Result<> RecoveredPages::Page::verify(const ondisk::VolumeGeometry& geometry) {
   return {};
 }
 
-Result<> RecoveredPages::read_device(uint64_t offset, MutableBytes into) {
-  // In whole blocks: a record may be smaller than a block of the device.
-  const uint64_t from = align_down(offset, AlignedBuffer::kAlignment);
-  const uint64_t to = std::min(align_up(offset + into.size(), AlignedBuffer::kAlignment),
-                               align_down(device_.size_bytes(), device_.logical_block_size()));
-  if (to < offset + into.size()) return NtStatus::EndOfFile;
-  if (buffer_.size() < to - from) buffer_ = AlignedBuffer(to - from);
-  TRY(device_.read(from, buffer_.bytes().first(to - from)));
-  std::copy_n(buffer_.data() + (offset - from), into.size(), into.data());
+Result<> RecoveredPages::read_window(Window& window, uint64_t from, uint64_t to) {
+  window.length = 0;
+  if (window.bytes.size() < to - from) window.bytes = AlignedBuffer(to - from);
+  TRY(device_.read(from, window.bytes.bytes().first(to - from)));
+  window.first = from;
+  window.length = to - from;
   return {};
+}
+
+Result<> RecoveredPages::read_device(uint64_t offset, MutableBytes into) {
+  const uint64_t end = offset + into.size();
+  const auto copy = [&](const Window& window) {
+    std::copy_n(window.bytes.data() + (offset - window.first), into.size(), into.data());
+    return Result<>();
+  };
+  for (const Window& window : windows_) {
+    if (offset >= window.first && end <= window.first + window.length) return copy(window);
+  }
+  // With its neighbours, which the log speaks of next: records are made one after the other.
+  const uint64_t device_end = align_down(device_.size_bytes(), device_.logical_block_size());
+  if (end > device_end) return NtStatus::EndOfFile;
+  Window& window = windows_[next_window_++ % kWindows];
+  const auto read = read_window(window, align_down(offset, kWindowBytes),
+                                std::min(align_up(end, kWindowBytes), device_end));
+  if (!read) {  // perhaps a neighbour's fault
+    TRY(read_window(window, align_down(offset, AlignedBuffer::kAlignment),
+                    std::min(align_up(end, AlignedBuffer::kAlignment), device_end)));
+  }
+  return copy(window);
 }
 
 Result<> RecoveredPages::load(Page& page) {

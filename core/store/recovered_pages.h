@@ -10,6 +10,7 @@
 // final: they stay as they are, neither redone nor undone, however often that happens.
 // Pages without an LSN are always redone and undone, which gives the same bytes each time.
 
+#include <array>
 #include <deque>
 #include <string>
 #include <unordered_map>
@@ -69,6 +70,15 @@ class RecoveredPages {
   Result<> read_device(uint64_t offset, MutableBytes into);
 
  private:
+  /// Part of the device as it is.
+  struct Window {
+    uint64_t first = 0;
+    uint64_t length = 0;
+    AlignedBuffer bytes;
+  };
+  static constexpr size_t kWindows = 64;
+
+  Result<> read_window(Window& window, uint64_t from, uint64_t to);
   Result<> load(Page& page);
   void open(Page& page);
   void close(Page& page) const;
@@ -79,7 +89,8 @@ class RecoveredPages {
   std::deque<Page> pages_;
   std::unordered_map<uint64_t, size_t> owners_;  // 512-byte unit of the device -> index in pages_
   uint64_t total_bytes_ = 0;
-  AlignedBuffer buffer_;
+  std::array<Window, kWindows> windows_;  // read last
+  size_t next_window_ = 0;
 };
 
 }  // namespace ntfs
