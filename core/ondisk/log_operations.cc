@@ -1,7 +1,5 @@
 #include "core/ondisk/log_operations.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace ntfs::ondisk {
@@ -433,63 +431,6 @@ std::array<std::byte, 8> BitRange::encode() const {
 Result<BitRange> BitRange::parse(ByteView payload, const Origin& origin) {
   if (payload.size() < 8) return corrupt(origin, "bit range length", payload.size());
   return BitRange{struct_at<le32>(payload, 0).get(), struct_at<le32>(payload, 4).get()};
-}
-
-namespace {
-
-std::string hex(ByteView bytes) {
-  constexpr size_t kShown = 32;
-  std::string text;
-  for (const std::byte b : bytes.first(std::min(bytes.size(), kShown))) {
-    text += fmt::format("{:02x}", static_cast<unsigned>(b));
-  }
-  if (bytes.size() > kShown) text += fmt::format("... ({} bytes)", bytes.size());
-  return text;
-}
-
-std::string describe_sizes(ByteView payload) {
-  std::string text =
-      fmt::format("allocated {} valid {} data {}", struct_at<le64>(payload, 0).get(),
-                  struct_at<le64>(payload, 8).get(), struct_at<le64>(payload, 16).get());
-  if (payload.size() >= 32) {
-    text += fmt::format(" total allocated {}", struct_at<le64>(payload, 24).get());
-  }
-  return text;
-}
-
-std::string describe_open(ByteView payload) {
-  const auto open = OpenAttribute::parse(payload, {"open attribute entry", 0, 0});
-  if (!open) return hex(payload);
-  return fmt::format("file {}-{} type {:#x} index block {}", open->file.record(),
-                     open->file.sequence(), open->type_code, open->bytes_per_index);
-}
-
-}  // namespace
-
-std::string describe_payload(LogOp op, ByteView payload) {
-  switch (op) {
-    case LogOp::SetBitsInNonresidentBitMap:
-    case LogOp::ClearBitsInNonresidentBitMap:
-      if (payload.size() < 8) break;
-      return fmt::format("bits {} count {}", struct_at<le32>(payload, 0).get(),
-                         struct_at<le32>(payload, 4).get());
-    case LogOp::SetNewAttributeSizes:
-      if (payload.size() < 24) break;
-      return describe_sizes(payload);
-    case LogOp::SetIndexEntryVcnRoot:
-    case LogOp::SetIndexEntryVcnAllocation:
-      if (payload.size() < 8) break;
-      return fmt::format("vcn {}", struct_at<le64>(payload, 0).get());
-    case LogOp::OpenNonresidentAttribute:
-      if (payload.size() != sizeof(OpenAttributeEntry) &&
-          payload.size() != sizeof(OpenAttributeEntry0)) {
-        break;
-      }
-      return describe_open(payload);
-    default:
-      break;
-  }
-  return hex(payload);
 }
 
 }  // namespace ntfs::ondisk

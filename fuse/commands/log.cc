@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/base/trace.h"
+#include "core/ondisk/attribute_values.h"
 #include "core/ondisk/log_operations.h"
 #include "core/ondisk/utf16.h"
 #include "fuse/commands/exit_codes.h"
+#include "fuse/commands/log_totals.h"
 #include "fuse/commands/open_attributes.h"
 #include "fuse/commands/opened_volume.h"
 #include "fuse/commands/path_names.h"
@@ -31,18 +32,69 @@ struct Target {
   uint16_t sequence = 0;  ///< of that record: as the log says, else as the volume has it now
 };
 
-struct Totals {
-  uint64_t records = 0;
-  uint64_t restart_records = 0;
-  uint64_t bytes = 0;
-  std::map<std::string, uint64_t> by_operation;
-  std::map<uint32_t, uint64_t> by_transaction;
+/// The field of $STANDARD_INFORMATION that begins at `offset`; "" between fields.
+std::string_view information_field(size_t offset) {
+  switch (offset) {
+    case offsetof(ondisk::StandardInformation, creation_time):
+      return "created";
+    case offsetof(ondisk::StandardInformation, last_write_time):
+      return "written";
+    case offsetof(ondisk::StandardInformation, change_time):
+      return "changed";
+    case offsetof(ondisk::StandardInformation, last_access_time):
+      return "accessed";
+    case offsetof(ondisk::StandardInformation, file_attributes):
+      return "attributes";
+    case offsetof(ondisk::StandardInformation, owner_id):
+      return "owner";
+    case offsetof(ondisk::StandardInformation, security_id):
+      return "security";
+    case offsetof(ondisk::StandardInformation, quota_charged):
+      return "quota charged";
+    case offsetof(ondisk::StandardInformation, usn):
+      return "usn";
+    default:
+      return "";
+  }
+}
+
+/// Bytes of $STANDARD_INFORMATION from `offset` on, field by field; nothing if they do not begin
+/// and end with fields.
+std::optional<std::string> describe_information(size_t offset, ByteView bytes) {
+  std::string text;
+  while (!bytes.empty()) {
+    const std::string_view field = information_field(offset);
+    const bool is_time = offset < offsetof(ondisk::StandardInformation, file_attributes);
+    const bool is_long = is_time || offset >= offsetof(ondisk::StandardInformation, quota_charged);
+    const size_t length = is_long ? 8 : 4;
+    if (bytes.size() < length || offset >= sizeof(ondisk::StandardInformation)) return std::nullopt;
+    const uint64_t value = is_long ? struct_at<le64>(bytes).get() : struct_at<le32>(bytes).get();
+    if (!field.empty()) {
+      text += fmt::format("{}{} ", text.empty() ? "" : "; ", field);
+      text +=
+          is_time ? format_time(ondisk::FileTime::from_raw(value)) : fmt::format("{:#x}", value);
+    }
+    bytes = bytes.subspan(length);
+    offset += length;
+  }
+  return text;
+}
+
+/// Both payloads of a record in words.
+struct Payloads {
+  std::string redo;
+  std::string undo;
 };
 
 class LogPrinter {
  public:
-  LogPrinter(OpenedVolume& volume, const LogOptions& options)
-      : volume_(volume.store->volume()), options_(options), paths_(volume_) {}
+  LogPrinter(OpenedVolume& volume, const lfs::LogReader& reader, const LogOptions& options)
+      : volume_(volume.store->volume()),
+        options_(options),
+        paths_(volume_),
+        totals_(reader.geometry()) {
+    totals_.take_space(reader);
+  }
 
   void take(const lfs::RecordView& record) {
     if (record.is_restart()) return take_restart(record);
@@ -52,7 +104,7 @@ class LogPrinter {
     attributes_.learn(*client);
     const Target target = target_of(*client);
     if (!is_wanted(record, target)) return;
-    count(record, *client);
+    totals_.take(record, *client);
     if (options_.stats) return;
     if (options_.json) {
       print_json(record, *client, target);
@@ -62,18 +114,8 @@ class LogPrinter {
   }
 
   void print_totals() const {
-    if (options_.json) {
-      const nlohmann::json object = {{"records", totals_.records},
-                                     {"restart_records", totals_.restart_records},
-                                     {"bytes", totals_.bytes},
-                                     {"transactions", totals_.by_transaction.size()},
-                                     {"operations", totals_.by_operation}};
-      fmt::print("{}\n", object.dump());
-      return;
-    }
-    fmt::print("{} records, {} restart records, {} bytes, {} transaction ids\n", totals_.records,
-               totals_.restart_records, totals_.bytes, totals_.by_transaction.size());
-    for (const auto& [name, count] : totals_.by_operation) fmt::print("{:>10} {}\n", count, name);
+    if (!options_.json) return totals_.print();
+    fmt::print("{}\n", totals_.as_json().dump());
   }
 
  private:
@@ -109,18 +151,55 @@ class LogPrinter {
     return !options_.file_record || target.file_record == options_.file_record;
   }
 
-  void count(const lfs::RecordView& record, const ondisk::ClientRecordView& client) {
-    ++totals_.records;
-    totals_.bytes += record.data.size() + lfs::kRecordHeaderSize;
-    ++totals_.by_operation[std::string(name_of(client.redo()))];
-    ++totals_.by_transaction[record.transaction_id];
+  /// The type of the attribute that begins at `record_offset` of a file record, as the volume has
+  /// it now.
+  std::optional<ondisk::AttributeType> attribute_at(uint64_t record, uint16_t record_offset) const {
+    const SharedLock lock(volume_.journal().metadata_lock());
+    const auto page = volume_.mft().record(record);
+    if (!page) return std::nullopt;
+    for (const auto attribute : ondisk::FileRecordView::of_valid((*page)->bytes())) {
+      if (attribute.offset() == record_offset) return attribute.type();
+    }
+    return std::nullopt;
+  }
+
+  static bool begins_mapping_pairs(const ondisk::ClientRecordView& client) {
+    const size_t offset = client.target().attribute_offset;
+    return offset == sizeof(ondisk::NonresidentForm) ||
+           offset == sizeof(ondisk::NonresidentSparseForm);
+  }
+
+  Payloads describe(const ondisk::ClientRecordView& client, const Target& target) const {
+    Payloads payloads{describe_payload(client.redo(), client.redo_data()),
+                      describe_payload(client.undo(), client.undo_data())};
+    if (client.redo() == LogOp::OpenNonresidentAttribute && !client.undo_data().empty()) {
+      const std::u16string name = ondisk::utf16_from(client.undo_data());
+      payloads.undo = fmt::format("name \"{}\"", ondisk::to_display(name));
+    }
+    if (client.redo() == LogOp::UpdateMappingPairs && !begins_mapping_pairs(client)) {
+      // From the middle of a pair on, perhaps: only its bytes are certain.
+      payloads = {describe_payload(LogOp::Noop, client.redo_data()),
+                  describe_payload(LogOp::Noop, client.undo_data())};
+    }
+    if (client.redo() != LogOp::UpdateResidentValue || !target.file_record) return payloads;
+    const uint16_t value_at = sizeof(ondisk::ResidentForm);
+    const uint16_t offset = client.target().attribute_offset;
+    const bool is_information =
+        offset >= value_at && attribute_at(*target.file_record, client.target().record_offset) ==
+                                  ondisk::AttributeType::StandardInformation;
+    if (!is_information) return payloads;
+    for (const auto& [bytes, text] : {std::pair(client.redo_data(), &payloads.redo),
+                                      std::pair(client.undo_data(), &payloads.undo)}) {
+      const auto fields = describe_information(offset - value_at, bytes);
+      if (fields) *text = *fields;
+    }
+    return payloads;
   }
 
   void take_restart(const lfs::RecordView& record) {
     if (options_.transaction || options_.file_record) return;
     if (options_.from_lsn && record.lsn.raw() < *options_.from_lsn) return;
-    ++totals_.restart_records;
-    totals_.bytes += record.data.size() + lfs::kRecordHeaderSize;
+    totals_.take_restart(record);
     if (options_.stats) return;
     const auto restart =
         ondisk::ClientRestart::parse(record.data, {"client restart", 0, record.lsn.raw()});
@@ -133,12 +212,28 @@ class LogPrinter {
                                    {"transaction", record.transaction_id},
                                    {"data_length", record.data.size()},
                                    {"check_point_start", restart->check_point_start.raw()},
-                                   {"oldest_lsn", restart->oldest_lsn.raw()}};
+                                   {"oldest_lsn", restart->oldest_lsn.raw()},
+                                   {"open_attributes", dump_as_json(restart->open_attributes)},
+                                   {"names", dump_as_json(restart->names)},
+                                   {"dirty_pages", dump_as_json(restart->dirty_pages)},
+                                   {"transactions", dump_as_json(restart->transactions)}};
       fmt::print("{}\n", line.dump());
       return;
     }
     fmt::print("{:#014x} checkpoint, begun at {:#x}, oldest {:#x}\n", record.lsn.raw(),
                restart->check_point_start.raw(), restart->oldest_lsn.raw());
+    print_dump("open attributes", restart->open_attributes);
+    print_dump("names", restart->names);
+    print_dump("dirty pages", restart->dirty_pages);
+    print_dump("transactions", restart->transactions);
+  }
+
+  static nlohmann::json dump_as_json(const ondisk::ClientRestart::Dump& dump) {
+    return {{"lsn", dump.lsn.raw()}, {"length", dump.length_bytes}};
+  }
+  static void print_dump(std::string_view which, const ondisk::ClientRestart::Dump& dump) {
+    if (dump.length_bytes == 0) return;
+    fmt::print("    {} at {:#x}, {} bytes\n", which, dump.lsn.raw(), dump.length_bytes);
   }
 
   void print_json(const lfs::RecordView& record, const ondisk::ClientRecordView& client,
@@ -153,24 +248,24 @@ class LogPrinter {
       const std::string& path = paths_.path_of(*target.file_record);
       if (!path.empty()) shown["path"] = path;
     }
-    const nlohmann::json line = {
-        {"lsn", record.lsn.raw()},
-        {"previous_lsn", record.previous.raw()},
-        {"undo_next_lsn", record.undo_next.raw()},
-        {"type", "client"},
-        {"transaction", record.transaction_id},
-        {"data_length", record.data.size()},
-        {"redo", name_of(client.redo())},
-        {"undo", name_of(client.undo())},
-        {"target", shown},
-        {"target_attribute", client.target().target_attribute},
-        {"vcn", client.target().target_vcn.raw()},
-        {"record_offset", client.target().record_offset},
-        {"attribute_offset", client.target().attribute_offset},
-        {"redo_length", client.redo_length()},
-        {"undo_length", client.undo_length()},
-        {"redo_data", describe_payload(client.redo(), client.redo_data())},
-        {"undo_data", describe_payload(client.undo(), client.undo_data())}};
+    const Payloads payloads = describe(client, target);
+    const nlohmann::json line = {{"lsn", record.lsn.raw()},
+                                 {"previous_lsn", record.previous.raw()},
+                                 {"undo_next_lsn", record.undo_next.raw()},
+                                 {"type", "client"},
+                                 {"transaction", record.transaction_id},
+                                 {"data_length", record.data.size()},
+                                 {"redo", name_of(client.redo())},
+                                 {"undo", name_of(client.undo())},
+                                 {"target", shown},
+                                 {"target_attribute", client.target().target_attribute},
+                                 {"vcn", client.target().target_vcn.raw()},
+                                 {"record_offset", client.target().record_offset},
+                                 {"attribute_offset", client.target().attribute_offset},
+                                 {"redo_length", client.redo_length()},
+                                 {"undo_length", client.undo_length()},
+                                 {"redo_data", payloads.redo},
+                                 {"undo_data", payloads.undo}};
     fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
 
@@ -188,20 +283,16 @@ class LogPrinter {
                  client.target().record_offset, client.target().attribute_offset);
     }
     fmt::print("\n");
-    print_payload("redo", client.redo(), client.redo_data());
-    print_payload("undo", client.undo(), client.undo_data());
-  }
-
-  static void print_payload(std::string_view which, LogOp op, ByteView payload) {
-    const std::string text = describe_payload(op, payload);
-    if (!text.empty()) fmt::print("    {} {}\n", which, text);
+    const Payloads payloads = describe(client, target);
+    if (!payloads.redo.empty()) fmt::print("    redo {}\n", payloads.redo);
+    if (!payloads.undo.empty()) fmt::print("    undo {}\n", payloads.undo);
   }
 
   Volume& volume_;
   const LogOptions& options_;
   PathNames paths_;
   OpenAttributes attributes_;
-  Totals totals_;
+  LogTotals totals_;
 };
 
 /// Every record from the first that can be read to the end. The first error is returned.
@@ -233,7 +324,6 @@ int run_log(const LogOptions& options) {
   auto volume = open_volume(options.source, View::AsItIs);
   if (!volume) return exit_code_of(volume.error());
   auto reader = lfs::LogReader::open(volume->store->volume().log_store());
-  LogPrinter printer(*volume, options);
   if (!reader && reader.error() != NtStatus::EndOfFile) {
     log_line(LogLevel::Error, fmt::format("{}: the log cannot be read: {}", options.source,
                                           reader.error() == NtStatus::NotSupported
@@ -241,14 +331,14 @@ int run_log(const LogOptions& options) {
                                               : "it is damaged; `ntfs-wal info` shows its state"));
     return exit_code_of(reader.error());
   }
+  if (!reader) return kExitSuccess;  // no records to speak of
+  LogPrinter printer(*volume, *reader, options);
   int code = kExitSuccess;
-  if (reader) {
-    const auto walked = walk(*reader, printer);
-    if (!walked && walked.error() != NtStatus::EndOfFile) {
-      log_line(LogLevel::Error, fmt::format("{}: the log breaks off here: {}", options.source,
-                                            explain(walked.error())));
-      code = exit_code_of(walked.error());
-    }
+  const auto walked = walk(*reader, printer);
+  if (!walked && walked.error() != NtStatus::EndOfFile) {
+    log_line(LogLevel::Error, fmt::format("{}: the log breaks off here: {}", options.source,
+                                          explain(walked.error())));
+    code = exit_code_of(walked.error());
   }
   if (options.stats) printer.print_totals();
   return code;

@@ -3,6 +3,7 @@
 
 usage: commands.py [WORD...]     only cases whose names contain a word
 """
+import collections
 import json
 import os
 import subprocess
@@ -121,11 +122,49 @@ def log_records(image):
         & operations,
         f"no creation in the log: {operations}",
     )
-    expect(call("log", image).stdout, "log says nothing")
-    expect(call("log", image, "--stats").stdout, "log --stats says nothing")
+    log_words(image)
+    log_stats(image, [json.loads(line) for line in lines])
     first = json.loads(lines[len(lines) // 2])["lsn"]
     rest = call("log", image, "--json", "--from", first).stdout.splitlines()
     expect_equal(json.loads(rest[0])["lsn"], first, "log --from")
+
+
+def log_words(image):
+    """Payloads are told in words: what a new file is called, its attributes, its place."""
+    shown = call("log", image).stdout
+    for words in (
+        '"small" type 0 in ',
+        "$STANDARD_INFORMATION length 0x60",
+        "$INDEX_ALLOCATION:$I30",
+        "bits ",
+        "/directory/small",
+        "checkpoint, begun at 0x",
+    ):
+        expect(words in shown, f"log does not say {words!r}")
+
+
+def log_stats(image, records):
+    told = json.loads(call("log", image, "--stats", "--json").stdout)
+    clients = [record for record in records if record["type"] == "client"]
+    expect_equal(told["records"], len(clients), "log --stats: records")
+    expect_equal(told["restart_records"], len(records) - len(clients), "log --stats: checkpoints")
+    expect_equal(told["bytes"], sum(r["data_length"] + 0x30 for r in records), "log --stats: bytes")
+    expect_equal(
+        told["operations"],
+        dict(collections.Counter(record["redo"] for record in clients)),
+        "log --stats: operations",
+    )
+    expect_equal(sum(told["operations"].values()), told["records"], "operations together")
+    expect(told["committed"] > 0, f"no transaction was committed: {told}")
+    expect_equal(
+        (told["rolled_back"], told["open"], told["wraps"]), (0, [], 0), "transactions and wraps"
+    )
+    expect_equal(told["transactions"], told["committed"], "transactions")
+    space = told["space"]
+    expect_equal(space["used"] + space["free"], space["size"], "log --stats: space")
+    shown = call("log", image, "--stats").stdout
+    for words in ("committed", "open at the end", "wraps", "checkpoints", "are free"):
+        expect(words in shown, f"log --stats does not say {words!r}")
 
 
 def probing(image, work):
