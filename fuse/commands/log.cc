@@ -115,7 +115,7 @@ class LogPrinter {
 
   void print_totals() const {
     if (!options_.json) return totals_.print();
-    fmt::print("{}\n", totals_.as_json().dump());
+    fmt::print("{}\n", totals_.as_json());
   }
 
  private:

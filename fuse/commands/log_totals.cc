@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 namespace ntfs::frontend {
 
 using ondisk::LogOp;
@@ -53,7 +55,7 @@ void LogTotals::take_space(const lfs::LogReader& reader) {
   used_bytes_ = (to + log_bytes_ - from) % log_bytes_ + lfs::kPageSize;
 }
 
-nlohmann::json LogTotals::as_json() const {
+std::string LogTotals::as_json() const {
   nlohmann::json operations = nlohmann::json::object();
   nlohmann::json bytes = nlohmann::json::object();
   for (const auto& [name, operation] : operations_) {
@@ -76,6 +78,7 @@ nlohmann::json LogTotals::as_json() const {
       {"space", {{"size", log_bytes_}, {"used", used_bytes_}, {"free", log_bytes_ - used_bytes_}}},
       {"operations", operations},
       {"operation_bytes", bytes}};
+  return told.dump();
 }
 
 void LogTotals::print() const {

@@ -3,7 +3,6 @@
 // What `ntfs-wal log --stats` sums up over the records that go by.
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "core/ondisk/log_operations.h"
@@ -21,7 +20,7 @@ class LogTotals {
   /// How full the log is: from the oldest record that a replay may need to the end.
   void take_space(const lfs::LogReader& reader);
 
-  nlohmann::json as_json() const;
+  std::string as_json() const;
   void print() const;
 
  private:
