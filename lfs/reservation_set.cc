@@ -89,7 +89,7 @@ Result<ReservationSet::Plan> ReservationSet::plan_reserve(std::span<const int64_
     plan.change.given_up_bytes += nearest->cost;
     ++plan.change.given_up_records;
   }
-  if (sizes.size() > kMaximumRecords - std::min(records_, kMaximumRecords)) {
+  if (!sizes.empty() && sizes.size() > kMaximumRecords - std::min(records_, kMaximumRecords)) {
     return NtStatus::InsufficientResources;
   }
   const uint64_t wanted = plan.change.taken_bytes + record_cost;
@@ -113,7 +113,7 @@ Result<ReservationSet::Plan> ReservationSet::plan_consume(uint64_t record_cost) 
 
 void ReservationSet::apply(const Plan& plan, std::span<int64_t> sizes) {
   if (plan.consumed != 0) remove(plan.consumed);
-  set_aside_ -= plan.from_set_aside;
+  if (plan.from_set_aside != 0) set_aside_ -= plan.from_set_aside;
   size_t released = 0;
   for (int64_t& size : sizes) {
     if (size < 0) {
