@@ -66,7 +66,7 @@ std::string LogTotals::as_json() const {
   for (const auto& [id, transaction] : open_) {
     open.push_back({{"transaction", id}, {"records", transaction.records}});
   }
-  return {
+  const nlohmann::json told = {
       {"records", count_records_},
       {"restart_records", count_restart_records_},
       {"bytes", bytes_},
