@@ -140,7 +140,10 @@ bool Model::create(const Operation& operation) {
   File file;
   file.links = 1;
   if (operation.kind == Kind::MakeDirectory) file.kind = FileKind::Directory;
-  if (operation.kind == Kind::MakeFifo) file.kind = FileKind::Fifo;
+  if (operation.kind == Kind::MakeFifo) {
+    file.kind = FileKind::Fifo;
+    file.mode = kFifoMode;
+  }
   if (operation.kind == Kind::MakeSymlink) {
     file.kind = FileKind::Symlink;
     file.target = operation.target;

@@ -69,7 +69,10 @@ Result<> Performer::create(const Operation& operation) {
   using Kind = Operation::Kind;
   CreateParameters parameters;
   if (operation.kind == Kind::MakeDirectory) parameters.kind = FileKind::Directory;
-  if (operation.kind == Kind::MakeFifo) parameters.kind = FileKind::Fifo;
+  if (operation.kind == Kind::MakeFifo) {
+    parameters.kind = FileKind::Fifo;
+    parameters.linux_metadata.mode = kFifoMode;
+  }
   if (operation.kind == Kind::MakeSymlink) {
     parameters.kind = FileKind::Symlink;
     parameters.symlink_target = operation.target;

@@ -44,6 +44,9 @@ struct Operation {
   std::string to_text() const;
 };
 
+/// As the front end makes one; without a mode ntfs-3g takes it for a link.
+constexpr uint32_t kFifoMode = 010644;
+
 /// What UnlinkOpen writes, at the start of a file whose last name it took.
 constexpr uint64_t kWrittenUnlinked = 6000;
 
