@@ -145,7 +145,6 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo, 
 /// Before the first change of a page in an interval: the page as it is.
 Result<> Transaction::log_image(const PageRef& page) {
   if (page->kind() == PageKind::Raw || page->imaged_interval_ == journal_.interval_) return {};
-  page->imaged_interval_ = journal_.interval_;
   Operation image;
   if (page->kind() == PageKind::IndexBlock) {
     const auto node = ondisk::IndexBlockView::of_valid(page->bytes()).node();
@@ -160,6 +159,7 @@ Result<> Transaction::log_image(const PageRef& page) {
   const uint64_t head = sizeof(ondisk::ClientRecordHeader) + 8 * page->place_.lcns.size();
   if (head + image.payload.size() > lfs::kMaximumClientData) return {};
   TRY(log(image, Operation{}, page, {}));
+  page->imaged_interval_ = journal_.interval_;
   return {};
 }
 
@@ -187,11 +187,11 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
   const Operation nothing{};
   lfs::Lsn lsn;
   if (redo.op == LogOp::InitializeFileRecordSegment) {
-    page->imaged_interval_ = journal_.interval_;
     // As Windows does: the way back in a record of its own, then the image without one. Other
     // replayers take an image only when its undo is Noop (sheet, pitfall 45).
     TRY(log(nothing, undo, page, way_back));
     lsn = TRY(log(redo, nothing, page, {}));
+    page->imaged_interval_ = journal_.interval_;
   } else {
     TRY(log_image(page));
     lsn = TRY(log(redo, undo, page, way_back));
@@ -210,8 +210,8 @@ Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   memory_->created.push_back(page);
   const Operation redo = update_nonresident_value(0, bytes);
   TRY(check(redo, page->kind(), page->bytes_));
-  page->imaged_interval_ = journal_.interval_;
   const lfs::Lsn lsn = TRY(log(redo, Operation{}, page, {}));
+  page->imaged_interval_ = journal_.interval_;
   journal_.mark_dirty(page);
   apply(redo, page->kind(), page->bytes_, lsn);
   return {};
