@@ -495,7 +495,11 @@ Result<> AttributeLayout::store_draft(Transaction& transaction, Draft& draft) {
   }
   const bool same_header = now.link_count() == wanted.link_count() &&
                            now.next_attribute_instance() == wanted.next_attribute_instance();
-  if (!same_header) return transaction.perform(initialize_file_record(image), draft.page);
+  // A new end of another length is beyond ntfsrecover: it shifts what follows, as for a value.
+  const bool same_length = now.used_bytes() == image.size();
+  if (!same_header || !same_length) {
+    return transaction.perform(initialize_file_record(image), draft.page);
+  }
   if (same == now.end_marker_offset() && same + ondisk::kEndMarkerBytes == image.size()) return {};
   return transaction.perform(write_end_of_file_record(same, ByteView(image).subspan(same)),
                              draft.page);
