@@ -67,18 +67,24 @@ def has_differing_sizes(image):
     return any(words[3] != words[5] for words in sizes)
 
 
-# (peers, which images, what they say, why)
+# (peer, which images, what they say, why)
 EXCEPTIONS = (
     (
-        ("ntfs3",),
+        "ntfs3",
         changes_extension_records,
         "volume is dirty",
         "it gives up logs that change extension records of a file that it has loaded",
     ),
     (
-        ("ntfsrecover", "ntfs-3g"),
+        "ntfsrecover",
         has_differing_sizes,
-        "",
+        "the valid data length is larger than the file size",
+        "it takes a file's size for its valid data length, and the other way round",
+    ),
+    (
+        "ntfs-3g",
+        has_differing_sizes,
+        "size is",
         "ntfsrecover takes a file's size for its valid data length, and the other way round",
     ),
 )
@@ -86,8 +92,8 @@ EXCEPTIONS = (
 
 def excuse(peer, image, trouble):
     """Why the peer is known to have this trouble with this kind of image; or None."""
-    for peers, applies, message, reason in EXCEPTIONS:
-        if peer in peers and message in trouble and applies(image):
+    for whose, applies, message, reason in EXCEPTIONS:
+        if peer == whose and message in trouble and applies(image):
             return reason
     return None
 
