@@ -99,7 +99,8 @@ struct LogStatus {
 
 /// How a new epoch of the log begins.
 struct LogStart {
-  /// Every new LSN will be larger than this one, and than all LSNs found in the log's own pages.
+  /// Every new LSN will be larger than this one, and than all that the log's restart pages tell of.
+  /// Where these are gone, record pages may be left, and the floor has to be above their LSNs.
   Lsn floor;
   /// Client data of the first client restart record (type 2), at most kMaximumRestartRecord.
   ByteView restart_record;

@@ -46,6 +46,8 @@ class CrashingLogStore final : public LogStore {
   }
   /// Another driver empties the log.
   void wipe() { std::fill(bytes_.begin(), bytes_.end(), std::byte{0xFF}); }
+  /// It was stopped soon after it had begun to.
+  void wipe_restart_pages() { std::fill_n(bytes_.begin(), 2 * kPage, std::byte{0xFF}); }
 
   ByteView bytes() const { return bytes_; }
   uint64_t count_images() const { return count_images_; }
