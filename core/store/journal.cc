@@ -41,7 +41,8 @@ Journal::Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeom
 
 Journal::~Journal() = default;
 
-void Journal::start(std::unique_ptr<lfs::LogFile> log, Mirror mirror) {
+void Journal::start(std::unique_ptr<lfs::LogFile> log, LogStoreOnVolume& store, Mirror mirror) {
+  log_store_ = &store;
   mirror_ = mirror;
   log_ = std::move(log);
   area_ = std::make_unique<lfs::MarshallingArea>(log_->open_stream(u"NTFS").value(),
@@ -152,6 +153,7 @@ Result<> Journal::flush() {
 Result<> Journal::flush_to(lfs::Lsn last) {
   // Data first: a record that makes bytes reachable must not be durable before them.
   auto done = device_.flush();
+  if (done) log_store_->note_settled(last);
   if (done && log_->durable_lsn() < last) done = log_->flush_to(last);
   if (!done) fail(done.error(), "a write of the log");
   return done;

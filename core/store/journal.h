@@ -24,6 +24,7 @@
 #include "core/base/mutex.h"
 #include "core/io/block_device.h"
 #include "core/ondisk/log_operations.h"
+#include "core/store/log_store.h"
 #include "core/store/page_cache.h"
 #include "lfs/log_file.h"
 #include "lfs/marshalling_area.h"
@@ -44,7 +45,7 @@ class Journal {
   Journal(BlockDevice& device, PageCache& pages, const ondisk::VolumeGeometry& geometry);
   ~Journal();
   /// From here on the volume can be changed. Before any other thread knows the journal.
-  void start(std::unique_ptr<lfs::LogFile> log, Mirror mirror);
+  void start(std::unique_ptr<lfs::LogFile> log, LogStoreOnVolume& store, Mirror mirror);
 
   /// Shared: reading metadata. Exclusive: a Transaction, and the head of a checkpoint.
   SharedMutex& metadata_lock() { return metadata_lock_; }
@@ -110,6 +111,7 @@ class Journal {
   PageCache& pages_;
   const ondisk::VolumeGeometry geometry_;
   std::unique_ptr<lfs::LogFile> log_;           // set once; null: never changed
+  LogStoreOnVolume* log_store_ = nullptr;       // that of log_; set with it
   std::unique_ptr<lfs::MarshallingArea> area_;  // set once, with the log
   Mirror mirror_;                               // set once, with the log
   std::atomic<bool> failed_{false};

@@ -103,7 +103,7 @@ Result<> Volume::load(std::string& why_not) {
   TRY(check_log(why_not));
   TRY(check_writable(why_not));
   const Journal::Mirror mirror = TRY(mirror_of_mft());
-  journal_->start(TRY(start_log()), mirror);
+  journal_->start(TRY(start_log()), *log_store_, mirror);
   const Lcn mft_end =
       mft_->records()->runs.runs().back().lcn + mft_->records()->runs.runs().back().count;
   clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
