@@ -35,6 +35,10 @@ NtStatus refuse_recovery(std::string& why_not, NtStatus status, std::string_view
   return status;
 }
 
+bool is_known_operation(LogOp op) {
+  return op <= LogOp::UpdateRecordDataAllocation || op == LogOp::ZeroEndOfFileRecord;
+}
+
 // Tables.
 
 Result<> OpenAttributeTable::open(const ondisk::ClientRecordView& record, Lsn lsn) {
@@ -259,7 +263,7 @@ class Analysis {
         ondisk::ClientRecordView::parse(record.data, record.flags, record_origin(record.lsn));
     if (!parsed) return explain(parsed.error(), "there is a damaged record", record.lsn);
     if (first_.is_none()) first_ = record.lsn;
-    if (!is_known(parsed->redo()) || !is_known(parsed->undo())) {
+    if (!is_known_operation(parsed->redo()) || !is_known_operation(parsed->undo())) {
       return refuse(
           fmt::format("there is an unknown operation ({:#x}/{:#x})",
                       static_cast<uint16_t>(parsed->redo()), static_cast<uint16_t>(parsed->undo())),
@@ -289,10 +293,6 @@ class Analysis {
         break;
     }
     return take_transaction(record, *parsed);
-  }
-
-  static bool is_known(LogOp op) {
-    return op <= LogOp::UpdateRecordDataAllocation || op == LogOp::ZeroEndOfFileRecord;
   }
 
   void take_freed_clusters(const ondisk::ClientRecordView& record, Lsn lsn) {

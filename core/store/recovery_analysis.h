@@ -94,6 +94,9 @@ struct LogAnalysis {
 /// NotSupported (an operation that nobody knows). Else the device's.
 Result<LogAnalysis> analyze_log(lfs::LogReader& reader, std::string& why_not);
 
+/// Whether it is documented what `op` does.
+bool is_known_operation(ondisk::LogOp op);
+
 /// Fills `why_not` and returns `status`.
 NtStatus refuse_recovery(std::string& why_not, NtStatus status, std::string_view reason);
 

@@ -109,7 +109,16 @@ Result<> Replay::redo_record(const lfs::RecordView& record) {
     return refuse_recovery(why_not_, NtStatus::LogCorrupt,
                            fmt::format("the record at LSN {:#x} is damaged", record.lsn.raw()));
   }
-  if (client->redo() == LogOp::OpenNonresidentAttribute) return opened_.open(*client, record.lsn);
+  if (!is_known_operation(client->redo())) {
+    return refuse_recovery(
+        why_not_, NtStatus::NotSupported,
+        fmt::format("the operation of the record at LSN {:#x} is unknown", record.lsn.raw()));
+  }
+  if (client->redo() == LogOp::OpenNonresidentAttribute) {
+    if (opened_.open(*client, record.lsn)) return {};
+    return refuse_recovery(why_not_, NtStatus::LogCorrupt,
+                           fmt::format("the record at LSN {:#x} is damaged", record.lsn.raw()));
+  }
   if (!is_page_operation(client->redo()) || !may_be_dirty(*client, record.lsn)) return {};
   const Change change{Direction::Redo,      record.lsn,          &*client,
                       client->redo(),       client->redo_data(), client->redo_length(),

@@ -385,6 +385,26 @@ TEST(Recovery, FreesWhatWasUnlinkedWhileOpen) {
   EXPECT_TRUE(checked_tree(*crashed).empty());
 }
 
+TEST(Recovery, LooksForHibernationBeforeItWrites) {
+  const auto device = make_volume();
+  const auto store = mount(*device);
+  put(*store, create(*store, store->root(), u"hiberfil.sys"), "hibr" + std::string(9000, 'x'));
+  ASSERT_TRUE(store->flush());
+  const auto crashed = device->clone();
+  crashed->reset_counters();
+  ObjectStoreOptions options;
+  options.volume.commit_interval = std::chrono::hours(1);
+  std::string why_not;
+  const auto refused = ObjectStore::mount(*crashed, options, why_not);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), NtStatus::SharingViolation);
+  EXPECT_NE(why_not.find("hibernated"), std::string::npos) << why_not;
+  EXPECT_EQ(crashed->counters().writes, 0u);
+  const auto look = mount(*crashed, VolumeOptions::Access::ReadOnly);
+  ASSERT_NE(look, nullptr);
+  EXPECT_TRUE(tree_of(*look).contains("/hiberfil.sys"));
+}
+
 TEST(Recovery, RefusesALogWithABrokenRecordAndWritesNothing) {
   std::unique_ptr<ObjectStore> store;
   const auto device = busy_volume(store);
