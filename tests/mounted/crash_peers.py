@@ -73,7 +73,8 @@ EXCEPTIONS = (
         "ntfs3",
         changes_extension_records,
         "volume is dirty",
-        "it gives up logs that change extension records of a file that it has loaded",
+        "it gives up logs that change extension records by anything but whole images, and some that "
+        "open a nonresident $ATTRIBUTE_LIST",
     ),
     (
         "ntfsrecover",
