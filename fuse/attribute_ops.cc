@@ -12,7 +12,7 @@ namespace {
 /// The file that the request is for: of the open file where there is one, because its record may
 /// have no name any more.
 Result<FilePtr> file_for(Filesystem& filesystem, fuse_ino_t node, const fuse_file_info* info) {
-  if (info != nullptr && info->fh != 0) return reinterpret_cast<OpenFile*>(info->fh)->file;
+  if (info != nullptr && info->fh != 0) return open_of(info).file();
   return filesystem.file(node);
 }
 
@@ -50,12 +50,22 @@ BasicInformation information_of(const struct stat& wanted, int which, mode_t typ
   return information;
 }
 
+/// By the open where there is one. The store refuses sizes that are too large and nothing else.
+Result<> set_size(ObjectStore& store, File& file, off_t size, const fuse_file_info* info) {
+  if (info == nullptr || info->fh == 0) {
+    return store.set_end_of_file(file, static_cast<uint64_t>(size));
+  }
+  const auto set = store.set_end_of_file(open_of(info), size);
+  if (!set && set.error() == NtStatus::InvalidParameter) return NtStatus::FileTooLarge;
+  return set;
+}
+
 Result<struct stat> set(Filesystem& filesystem, fuse_ino_t node, const struct stat& wanted,
                         int which, const fuse_file_info* info) {
   const FilePtr file = TRY(file_for(filesystem, node, info));
   ObjectStore& store = filesystem.store();
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    TRY(store.set_end_of_file(*file, static_cast<uint64_t>(wanted.st_size)));
+    TRY(set_size(store, *file, wanted.st_size, info));
   }
   if ((which & ~FUSE_SET_ATTR_SIZE) != 0) {
     mode_t type = 0;

@@ -17,39 +17,30 @@ using Buffering = ObjectStore::Buffering;
 using KeepSize = ObjectStore::KeepSize;
 using RangeKind = ObjectStore::RangeKind;
 
-/// What OPEN and CREATE put there.
-OpenFile& open_file(const fuse_file_info* info) { return *reinterpret_cast<OpenFile*>(info->fh); }
-
-Result<FilePtr> open(Filesystem& filesystem, fuse_ino_t node, int flags) {
-  FilePtr file = TRY(filesystem.file(node));
-  TRY(filesystem.store().open(*file));
-  if ((flags & O_TRUNC) == 0) return file;
-  const auto truncated = filesystem.store().set_end_of_file(*file, 0);
-  if (truncated) return file;
-  filesystem.store().close(file);
-  return truncated.error();
-}
-
 void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   Reply reply(request);
   Filesystem& filesystem = filesystem_of(request);
-  const auto file = open(filesystem, node, info->flags);
+  const auto file = filesystem.file(node);
   if (!file) return reply.status(file.error());
-  auto opened = std::make_unique<OpenFile>(*file, info->flags);
-  info->fh = reinterpret_cast<uint64_t>(opened.get());
-  info->keep_cache = 1;  // nobody else changes the file
+  auto open = filesystem.open(*file, info->flags);
+  if (!open) return reply.status(open.error());
+  filesystem.set_handle(**open, *info);
   if (reply.open(*info)) {
-    opened.release();  // until RELEASE
+    open->release();  // until RELEASE
   } else {
-    filesystem.store().close(*file);
+    filesystem.store().close(std::move(*open));
   }
 }
 
 void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   Reply reply(request);
-  const std::unique_ptr<OpenFile> opened(&open_file(info));
-  filesystem_of(request).store().close(opened->file);
+  filesystem_of(request).store().close(std::unique_ptr<Open>(&open_of(info)));
   reply.ok();
+}
+
+/// fcntl(2) may change it while the file is open.
+Buffering buffering_of(const fuse_file_info& info) {
+  return (info.flags & O_DIRECT) != 0 ? Buffering::Unbuffered : Buffering::Buffered;
 }
 
 void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
@@ -58,11 +49,14 @@ void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_fil
   if (size > Filesystem::kMaxTransferBytes) return reply.status(NtStatus::InvalidParameter);
   if (size <= ReadBatch::kLargestRead) {
     return filesystem.small_reads().add(
-        {reply.take(), open_file(info).file.get(), static_cast<uint64_t>(offset), size});
+        {reply.take(), &open_of(info), buffering_of(*info), static_cast<uint64_t>(offset), size});
   }
   AlignedBuffer buffer = filesystem.read_buffers().take();
-  const auto read = filesystem.store().read(*open_file(info).file, static_cast<uint64_t>(offset),
-                                            size, buffer.bytes());
+  const auto read = filesystem.store().read(open_of(info), {.byte_offset = offset,
+                                                            .length = size,
+                                                            .into = buffer.bytes(),
+                                                            .buffering = buffering_of(*info),
+                                                            .key = std::nullopt});
   if (read) {
     reply.bytes(buffer.bytes().first(*read));
   } else {
@@ -71,30 +65,37 @@ void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_fil
   filesystem.read_buffers().give_back(std::move(buffer));
 }
 
-Result<> write(Filesystem& filesystem, const fuse_file_info& info, uint64_t offset,
-               ByteView bytes) {
+/// The store has one status for what is not aligned and for what is too large.
+NtStatus why_refused(ObjectStore& store, const WriteParameters& parameters, NtStatus status) {
+  if (status != NtStatus::InvalidParameter) return status;
+  const uint64_t sector = store.volume().geometry().sector_size;
+  const bool is_aligned = parameters.input.size() % sector == 0 &&
+                          static_cast<uint64_t>(parameters.byte_offset) % sector == 0;
+  const bool may_be_unaligned = parameters.buffering == Buffering::Unbuffered &&
+                                (!is_aligned || parameters.byte_offset == kEndOfStream);
+  return may_be_unaligned ? status : NtStatus::FileTooLarge;
+}
+
+Result<> write(Filesystem& filesystem, const fuse_file_info& info, off_t offset, ByteView bytes) {
   ObjectStore& store = filesystem.store();
-  File& file = *open_file(&info).file;
-  const bool is_from_cache = info.writepage != 0;
-  const bool is_direct = !is_from_cache && (info.flags & O_DIRECT) != 0;
-  const Buffering buffering = is_direct ? Buffering::Unbuffered : Buffering::Buffered;
-  // With the write-back cache, the kernel gives O_APPEND its offset, and asks for FSYNC itself
-  // after a write with O_SYNC.
-  if (filesystem.options().writeback) return store.write(file, offset, bytes, buffering);
-  if ((info.flags & O_APPEND) != 0 && !is_from_cache) {
-    TRY(store.append(file, bytes));
-  } else {
-    TRY(store.write(file, offset, bytes, buffering));
+  Open& open = open_of(&info);
+  if (info.writepage != 0) {
+    return store.write(*open.file(), static_cast<uint64_t>(offset), bytes, Buffering::Buffered);
   }
-  if ((info.flags & (O_SYNC | O_DSYNC)) != 0) TRY(store.flush());
+  WriteParameters parameters{
+      .byte_offset = offset, .input = bytes, .buffering = buffering_of(info), .key = std::nullopt};
+  // With the write-back cache, the kernel gives O_APPEND its offset.
+  const bool is_append = (info.flags & O_APPEND) != 0 && !filesystem.options().writeback;
+  if (is_append) parameters.byte_offset = kEndOfStream;
+  const auto written = store.write(open, parameters);
+  if (!written) return why_refused(store, parameters, written.error());
   return {};
 }
 
 void on_write(fuse_req_t request, fuse_ino_t, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   Reply reply(request);
-  const auto written =
-      write(filesystem_of(request), *info, static_cast<uint64_t>(offset), text_bytes({data, size}));
+  const auto written = write(filesystem_of(request), *info, offset, text_bytes({data, size}));
   if (!written) return reply.status(written.error());
   reply.written(size);
 }
@@ -104,7 +105,7 @@ void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
   reply.result(filesystem_of(request).store().flush());
 }
 
-Result<> fallocate(ObjectStore& store, File& file, int mode, uint64_t offset, uint64_t length) {
+Result<> fallocate(ObjectStore& store, Open& file, int mode, uint64_t offset, uint64_t length) {
   const KeepSize keep = (mode & FALLOC_FL_KEEP_SIZE) != 0 ? KeepSize::Yes : KeepSize::No;
   switch (mode & ~FALLOC_FL_KEEP_SIZE) {
     case 0:
@@ -122,7 +123,7 @@ Result<> fallocate(ObjectStore& store, File& file, int mode, uint64_t offset, ui
 void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
                   fuse_file_info* info) {
   Reply reply(request);
-  reply.result(fallocate(filesystem_of(request).store(), *open_file(info).file, mode,
+  reply.result(fallocate(filesystem_of(request).store(), open_of(info), mode,
                          static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
 }
 
@@ -131,7 +132,7 @@ void on_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fus
     return Reply(request).status(NtStatus::InvalidParameter);
   }
   Filesystem& filesystem = filesystem_of(request);
-  const FilePtr& file = open_file(info).file;
+  const FilePtr& file = open_of(info).file();
   SeekRequest seek{request, node, file, static_cast<uint64_t>(offset),
                    whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole};
   // Closing a file sends its pages: without writers the kernel holds none back.
@@ -147,7 +148,7 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_
   Reply reply(request);
   if (flags != 0) return reply.status(NtStatus::InvalidParameter);
   const auto copied = filesystem_of(request).store().copy_range(
-      *open_file(from).file, static_cast<uint64_t>(from_offset), *open_file(to).file,
+      open_of(from), static_cast<uint64_t>(from_offset), open_of(to),
       static_cast<uint64_t>(to_offset), length);
   if (!copied) return reply.status(copied.error());
   reply.written(*copied);

@@ -17,36 +17,23 @@
 #include "fuse/read_batch.h"
 #include "fuse/seek_queue.h"
 #include "fuse/shown_attributes.h"
+#include "fuse/waiting_locks.h"
 
 namespace ntfs::frontend {
 
 /// Mount options that concern the handlers.
 struct FilesystemOptions {
   ShownOwnership ownership;
-  bool writeback = true;  ///< the kernel keeps written pages and sends them later
+  bool writeback = true;         ///< the kernel keeps written pages and sends them later
+  bool mandatory_locks = false;  ///< locks stand against reads and writes; without writeback
   bool ignore_case = false;
   bool hide_hidden_files = false;  ///< do not list what has the hidden attribute
   bool hide_dot_files = false;     ///< give new names with a leading dot the hidden attribute
 };
 
-/// An open file, from OPEN or CREATE to RELEASE: fuse_file_info::fh is its address. Only RELEASE
-/// ends it, and the kernel sends nothing with it afterwards.
-class OpenFile {
- public:
-  /// `flags`: of open(2). Counts the file's writers.
-  OpenFile(FilePtr opened, int flags);
-  ~OpenFile();
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-
-  const FilePtr file;
-
- private:
-  const bool may_write_;
-};
-
-/// The same for a directory. Its listing is taken when it is read from the start, and stays until
-/// then: what comes and goes meanwhile does not move the entries that are still to be told.
+/// An open directory; fuse_file_info::fh is its address. Its listing is taken when it is read from
+/// the start, and stays until then: what comes and goes meanwhile does not move the entries that
+/// are still to be told.
 struct OpenDirectory {
   struct Listing {
     std::vector<DirectoryEntry> entries;
@@ -73,7 +60,8 @@ class Filesystem {
         inodes_(store.root()),
         read_buffers_(device, kMaxTransferBytes),
         small_reads_(store, read_buffers_),
-        seeks_(store) {}
+        seeks_(store),
+        waiting_locks_(store) {}
 
   ObjectStore& store() { return store_; }
   const FilesystemOptions& options() const { return options_; }
@@ -81,6 +69,7 @@ class Filesystem {
   BufferPool& read_buffers() { return read_buffers_; }
   ReadBatch& small_reads() { return small_reads_; }
   SeekQueue& seeks() { return seeks_; }
+  WaitingLocks& waiting_locks() { return waiting_locks_; }
 
   /// The file that the kernel means. FileDeleted when it cannot know it.
   Result<FilePtr> file(fuse_ino_t node);
@@ -91,6 +80,12 @@ class Filesystem {
   /// change and no listing of one directory at the same time.
   uint64_t directory_changes(uint64_t node) const { return changes_[node % kChangeCounters]; }
   void count_directory_change(uint64_t node) { ++changes_[node % kChangeCounters]; }
+
+  /// Opens a file for a handle: fuse_file_info::fh is the Open's address, until RELEASE ends it;
+  /// the kernel sends nothing with it afterwards. `flags`: of open(2).
+  Result<std::unique_ptr<Open>> open(const FilePtr& file, int flags);
+  /// What the kernel shall do with such a handle.
+  void set_handle(const Open& open, fuse_file_info& info) const;
 
   Result<struct stat> attributes(File& file);
   /// Answer to a lookup of `file`, which is counted.
@@ -107,6 +102,7 @@ class Filesystem {
   BufferPool read_buffers_;
   ReadBatch small_reads_;
   SeekQueue seeks_;
+  WaitingLocks waiting_locks_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
 };
 
@@ -117,5 +113,7 @@ struct RequestContext {
 inline Filesystem& filesystem_of(fuse_req_t request) {
   return static_cast<RequestContext*>(fuse_req_userdata(request))->filesystem;
 }
+/// The file that a request came with.
+inline Open& open_of(const fuse_file_info* info) { return *reinterpret_cast<Open*>(info->fh); }
 
 }  // namespace ntfs::frontend

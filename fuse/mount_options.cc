@@ -189,13 +189,16 @@ class Parser {
       std::string_view not_yet;  // likewise
     };
     constexpr std::array kChoices = {
-        Choice{"locks", "advisory", "mandatory"},
+        Choice{"locks", "advisory|mandatory", ""},
         Choice{"errors", "remount-ro|continue", ""},
         Choice{"streams_interface", "none", "xattr|windows"},
     };
     for (const Choice& choice : kChoices) {
       if (choice.name != given.name) continue;
-      if (is_among(*given.value, choice.works)) return true;
+      if (is_among(*given.value, choice.works)) {
+        if (given.name == "locks") parsed_.options.mandatory_locks = *given.value == "mandatory";
+        return true;
+      }
       if (is_among(*given.value, choice.not_yet)) {
         return fail(
             fmt::format("option '{}' is not available in this version; leave it out", given.text));
@@ -301,6 +304,8 @@ ParsedOptions parse_mount_options(std::string_view text, const ShownOwnership& d
     if (!one.empty() && !parser.take(given_of(one))) break;
   }
   ParsedOptions parsed = std::move(parser).finish();
+  // Each read and write has to come here, when it is made.
+  if (parsed.options.mandatory_locks) parsed.options.writeback = false;
   if (parsed.error.empty() && parsed.options.norecover && !parsed.options.read_only) {
     parsed.error =
         "option 'norecover' needs 'ro': a volume whose log is not replayed cannot be "

@@ -118,26 +118,30 @@ void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
 }
 
 /// For CREATE of a name that exists, without O_EXCL: the kernel looked it up in another spelling.
-Result<Made> open_existing(Filesystem& filesystem, const NewFile& wanted, int flags) {
+Result<Made> find_existing(Filesystem& filesystem, const NewFile& wanted) {
   Made found;
   found.file = TRY(find(filesystem, wanted.parent, wanted.name));
-  if ((flags & O_TRUNC) != 0) TRY(filesystem.store().set_end_of_file(*found.file, 0));
   found.entry = TRY(filesystem.look_up(found.file));
   return found;
 }
 
-Result<Made> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
+struct Opened {
+  fuse_entry_param entry{};
+  std::unique_ptr<Open> open;
+};
+
+Result<Opened> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
   auto made = make(filesystem, wanted);
   if (!made && made.error() == NtStatus::ObjectNameCollision && (flags & O_EXCL) == 0) {
-    made = open_existing(filesystem, wanted, flags);
+    made = find_existing(filesystem, wanted);
   }
-  if (!made) return made;
-  const auto opened = filesystem.store().open(*made->file);
-  if (!opened) {
+  if (!made) return made.error();
+  auto open = filesystem.open(made->file, flags);
+  if (!open) {
     filesystem.take_back(made->entry);
-    return opened.error();
+    return open.error();
   }
-  return made;
+  return Opened{made->entry, std::move(*open)};
 }
 
 void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
@@ -148,15 +152,13 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
                        .name = name,
                        .mode = S_IFREG | (mode & ~mode_t{S_IFMT}),
                        .creator = creator_of(request)};
-  const auto made = create_or_open(filesystem, wanted, info->flags);
+  auto made = create_or_open(filesystem, wanted, info->flags);
   if (!made) return reply.status(made.error());
-  auto open = std::make_unique<OpenFile>(made->file, info->flags);
-  info->fh = reinterpret_cast<uint64_t>(open.get());
-  info->keep_cache = 1;
+  filesystem.set_handle(*made->open, *info);
   if (reply.create(made->entry, *info)) {
-    open.release();  // until RELEASE
+    made->open.release();  // until RELEASE
   } else {
-    filesystem.store().close(made->file);
+    filesystem.store().close(std::move(made->open));
     filesystem.take_back(made->entry);
   }
 }

@@ -27,7 +27,10 @@ void ReadBatch::answer() {
   size_t used = 0;
   for (size_t i = 0; i < taken.size(); ++i) {
     const size_t room = align_up(taken[i].length, AlignedBuffer::kAlignment);
-    reads[i].file = taken[i].file;
+    reads[i].file = taken[i].open->file().get();
+    reads[i].open = taken[i].open;
+    reads[i].buffering = taken[i].buffering;
+    reads[i].key = std::nullopt;
     reads[i].offset = taken[i].offset;
     reads[i].length = taken[i].length;
     reads[i].into = buffer.bytes().subspan(used, room);

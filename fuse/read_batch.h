@@ -21,7 +21,8 @@ class ReadBatch {
 
   struct Read {
     fuse_req_t request;
-    File* file;  ///< open until the request is answered
+    Open* open;  ///< until the request is answered
+    ObjectStore::Buffering buffering;
     uint64_t offset;
     size_t length;  ///< up to kLargestRead
   };

@@ -41,6 +41,8 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::NotSupported, EOPNOTSUPP},
     StatusErrno{NtStatus::AccessDenied, EACCES},
     StatusErrno{NtStatus::FileLockConflict, EACCES},
+    StatusErrno{NtStatus::LockNotGranted, EAGAIN},
+    StatusErrno{NtStatus::InvalidLockRange, EINVAL},
     StatusErrno{NtStatus::PrivilegeNotHeld, EPERM},
     StatusErrno{NtStatus::CannotDelete, EPERM},
     StatusErrno{NtStatus::ObjectNameCollision, EEXIST},
@@ -113,6 +115,8 @@ bool Reply::bytes(ByteView bytes) {
 void Reply::written(size_t count_bytes) { fuse_reply_write(take(), count_bytes); }
 
 void Reply::offset(uint64_t offset) { fuse_reply_lseek(take(), static_cast<off_t>(offset)); }
+
+void Reply::lock(const struct flock& lock) { fuse_reply_lock(take(), &lock); }
 
 void Reply::statistics(const struct statvfs& statistics) { fuse_reply_statfs(take(), &statistics); }
 

@@ -46,6 +46,7 @@ class Reply {
   bool bytes(ByteView bytes);
   void written(size_t count_bytes);
   void offset(uint64_t offset);
+  void lock(const struct flock& lock);
   void statistics(const struct statvfs& statistics);
   /// For requests that have no answer (forget).
   void none();

@@ -83,6 +83,7 @@ class ServedMount {
         request_.options.allow_other || (geteuid() == 0 && request_.options.owner_given);
     options.check_permissions = request_.options.check_permissions;
     options.writeback = request_.options.writeback;
+    options.keep_locks = request_.options.mandatory_locks;
     options.threads = threads();
     options.kernel_flags = request_.options.kernel_flags;
     options.trace_requests = request_.trace_requests;
@@ -108,6 +109,7 @@ class ServedMount {
     FilesystemOptions options;
     options.ownership = request_.options.ownership;
     options.writeback = request_.options.writeback;
+    options.mandatory_locks = request_.options.mandatory_locks;
     options.ignore_case = request_.options.ignore_case;
     options.hide_hidden_files = request_.options.hide_hidden_files;
     options.hide_dot_files = request_.options.hide_dot_files;
@@ -184,6 +186,7 @@ class ServedMount {
     options.ignore_case = request_.options.ignore_case;
     options.show_system_files = request_.options.show_system_files;
     if (request_.options.writeback) options.data_times = DataTimes::SetByCaller;
+    if (request_.options.mandatory_locks) options.opens_lock = OpensLock::Yes;
     why_not_.clear();
     store_ = TRY(ObjectStore::mount(*device_, options, why_not_));
     return {};

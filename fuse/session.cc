@@ -18,6 +18,7 @@
 #include "fuse/attribute_ops.h"
 #include "fuse/directory_ops.h"
 #include "fuse/file_ops.h"
+#include "fuse/lock_ops.h"
 #include "fuse/namespace_ops.h"
 
 namespace ntfs::frontend {
@@ -147,6 +148,7 @@ void Session::initialize(fuse_conn_info& connection) {
                     FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                     FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
   if (options_.writeback) wanted |= FUSE_CAP_WRITEBACK_CACHE;
+  if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   // Not wanted, among what libfuse turns on by itself: splice, which cannot go to aligned memory;
   // HANDLE_KILLPRIV, because the kernel clears set-user-ID bits well; AUTO_INVAL_DATA, because
   // nobody else changes files.
@@ -170,6 +172,7 @@ Result<> Session::mount() {
   add_attribute_operations(operations);
   add_file_operations(operations);
   add_directory_operations(operations);
+  if (options_.keep_locks) add_lock_operations(operations);
   fuse_args arguments{};
   fuse_opt_add_arg(&arguments, "ntfs-wal");
   fuse_opt_add_arg(&arguments, "-o");
@@ -352,6 +355,7 @@ void Session::stop() {
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  context_.filesystem.waiting_locks().stop();
   if (mounted_) fuse_session_unmount(session_);
   mounted_ = false;
 }

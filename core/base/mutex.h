@@ -34,6 +34,9 @@ namespace ntfs {
 /// The order in which locks are taken, first to last.
 enum class LockRank : int {
   Frontend,       // inode table of the FUSE front end, handle tables
+  StreamPassage,  // one stream where opens lock it: who reads and writes data (shared), who is
+                  // granted something (exclusive)
+  StreamState,    // one stream: its opens, byte-range locks, oplock
   Commit,         // one commit of the volume at a time
   Volume,         // the gate: shared by every change, exclusive to freeze the volume
   StreamChange,   // one stream: who changes its allocation (write-back, truncate, punch, ...)

@@ -6,6 +6,12 @@ std::string_view name_of(NtStatus status) {
   switch (status) {
     case NtStatus::Success:
       return "STATUS_SUCCESS";
+    case NtStatus::Pending:
+      return "STATUS_PENDING";
+    case NtStatus::OplockSwitchedToNewHandle:
+      return "STATUS_OPLOCK_SWITCHED_TO_NEW_HANDLE";
+    case NtStatus::OplockHandleClosed:
+      return "STATUS_OPLOCK_HANDLE_CLOSED";
     case NtStatus::LogNoRestart:
       return "STATUS_LOG_NO_RESTART";
     case NtStatus::BufferOverflow:
@@ -16,6 +22,8 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_DEVICE_BUSY";
     case NtStatus::NoMoreEntries:
       return "STATUS_NO_MORE_ENTRIES";
+    case NtStatus::CannotGrantRequestedOplock:
+      return "STATUS_CANNOT_GRANT_REQUESTED_OPLOCK";
     case NtStatus::Unsuccessful:
       return "STATUS_UNSUCCESSFUL";
     case NtStatus::NotImplemented:
@@ -62,10 +70,14 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_EA_CORRUPT_ERROR";
     case NtStatus::FileLockConflict:
       return "STATUS_FILE_LOCK_CONFLICT";
+    case NtStatus::LockNotGranted:
+      return "STATUS_LOCK_NOT_GRANTED";
     case NtStatus::DeletePending:
       return "STATUS_DELETE_PENDING";
     case NtStatus::PrivilegeNotHeld:
       return "STATUS_PRIVILEGE_NOT_HELD";
+    case NtStatus::RangeNotLocked:
+      return "STATUS_RANGE_NOT_LOCKED";
     case NtStatus::DiskFull:
       return "STATUS_DISK_FULL";
     case NtStatus::IntegerOverflow:
@@ -80,6 +92,10 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_NOT_SUPPORTED";
     case NtStatus::NotSameDevice:
       return "STATUS_NOT_SAME_DEVICE";
+    case NtStatus::OplockNotGranted:
+      return "STATUS_OPLOCK_NOT_GRANTED";
+    case NtStatus::InvalidOplockProtocol:
+      return "STATUS_INVALID_OPLOCK_PROTOCOL";
     case NtStatus::DirectoryNotEmpty:
       return "STATUS_DIRECTORY_NOT_EMPTY";
     case NtStatus::FileCorruptError:
@@ -102,6 +118,8 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_IO_DEVICE_ERROR";
     case NtStatus::LogFileFull:
       return "STATUS_LOG_FILE_FULL";
+    case NtStatus::InvalidLockRange:
+      return "STATUS_INVALID_LOCK_RANGE";
     case NtStatus::TooManyLinks:
       return "STATUS_TOO_MANY_LINKS";
     case NtStatus::VolumeDismounted:

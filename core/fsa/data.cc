@@ -1,6 +1,6 @@
-// Data of a file: MS-FSA 2.1.5.3 "Server Requests a Read", 2.1.5.4 "Server Requests a Write",
-// 2.1.5.15.5 "FileEndOfFileInformation", 2.1.5.10 FSCTLs for ranges. The whole algorithms come with
-// their own issue; sizes, zeros and errors are theirs already.
+// Data by the file: what the kernel's page cache writes and reads of its own accord (paging I/O),
+// and changes that come without an open. Locks and oplocks of opens do not stand against them. And
+// copies from one open to another.
 
 #include <algorithm>
 
@@ -27,36 +27,6 @@ void ObjectStore::note_data_change(File& file) const {
 
 Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, MutableBytes into) {
   return file.data().read(offset, length, into);
-}
-
-void ObjectStore::read(std::span<DataRead> reads) {
-  const uint64_t block = volume_->device().logical_block_size();
-  std::vector<IoRequest> requests;
-  std::vector<std::pair<DataRead*, Stream::ReadStep>> steps;
-  steps.reserve(reads.size());
-  for (DataRead& read : reads) {
-    Stream& stream = read.file->data();
-    if (reads.size() == 1 || read.offset % block != 0) {
-      read.done = stream.read(read.offset, read.length, read.into);
-      continue;
-    }
-    auto step = stream.begin_read(read.offset, read.length, read.into, requests);
-    if (step) {
-      steps.emplace_back(&read, std::move(*step));
-    } else {
-      read.done = step.error();
-    }
-  }
-  const bool is_transferred = requests.empty() || volume_->device().transfer(requests).has_value();
-  for (auto& [read, step] : steps) {
-    Stream& stream = read->file->data();
-    if (stream.end_read(step) && is_transferred) {
-      read->done = step.length;
-    } else {
-      // By itself: it fails, or not, for itself.
-      read->done = stream.read(read->offset, read->length, read->into);
-    }
-  }
 }
 
 Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
@@ -105,24 +75,28 @@ Result<uint64_t> ObjectStore::next_range(File& file, uint64_t offset, RangeKind 
   return file.data().next_range(offset, kind);
 }
 
-Result<uint64_t> ObjectStore::copy_range(File& from, uint64_t from_offset, File& to,
+Result<uint64_t> ObjectStore::copy_range(Open& from, uint64_t from_offset, Open& to,
                                          uint64_t to_offset, uint64_t length) {
   TRY(check_data());
   AlignedBuffer buffer = volume_->device().allocate(std::min(align_up(length, 4096), kCopyBytes));
   uint64_t done = 0;
   while (done < length) {
-    const size_t part = std::min<uint64_t>(length - done, buffer.size());
-    const size_t got = TRY(from.data().read(from_offset + done, part, buffer.bytes()));
-    if (got == 0) break;
-    const auto written =
-        to.data().write(to_offset + done, buffer.bytes().first(got), Buffering::Buffered);
-    if (!written) {
-      if (done == 0) return written.error();
-      break;
-    }
-    done += got;
+    ReadParameters source;
+    source.byte_offset = static_cast<int64_t>(from_offset + done);
+    source.length = std::min<uint64_t>(length - done, buffer.size());
+    source.into = buffer.bytes();
+    const auto got = read(from, source);
+    if (!got && got.error() == NtStatus::EndOfFile) break;
+    if (!got && done == 0) return got.error();
+    if (!got) break;
+    WriteParameters target;
+    target.byte_offset = static_cast<int64_t>(to_offset + done);
+    target.input = buffer.bytes().first(*got);
+    const auto written = write(to, target);
+    if (!written && done == 0) return written.error();
+    if (!written) break;
+    done += *written;
   }
-  if (done != 0) note_data_change(to);
   return done;
 }
 

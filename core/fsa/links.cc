@@ -29,6 +29,7 @@ Result<ondisk::DuplicatedInformation> duplicated_of(Volume& volume, FileReferenc
 Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name) {
   TRY(check_name(name, options_.windows_names ? NameRules::Windows : NameRules::Posix));
   if (file.is_unlinked()) return NtStatus::ObjectNameNotFound;
+  TRY(break_oplock(file, OplockOperation::Rename));
   const auto linked = with_reclaim(*volume_, [&]() -> Result<> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());

@@ -57,6 +57,8 @@ void ObjectStore::note_entry_change(File& directory) {
   FileTimes times;
   times.last_write = times.change = ondisk::FileTime::now();
   directory.note_times(times);
+  // Nobody is waited for: a directory's oplock is one for readers.
+  (void)break_oplock(directory, OplockOperation::ParentChange).has_value();
 }
 
 Result<> ObjectStore::flush() { return volume_->commit(); }

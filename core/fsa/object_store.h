@@ -8,6 +8,10 @@
 // removed lives on, in $Extend\$Deleted, until close() has taken the last holder away. Without a
 // holder it is freed at once. Of a freed file its kind is still told, with no names and no
 // data, and new times are taken and forgotten; all else gives ObjectNameNotFound.
+//
+// Requests by an Open are those of MS-FSA, with its checks in its order and its status codes. Calls
+// for data by a File are what a cache above, or the file system itself, makes of them (paging I/O):
+// nobody's locks and oplocks stand against them.
 
 #include <atomic>
 #include <memory>
@@ -16,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fsa/data_requests.h"
+#include "core/fsa/open.h"
 #include "core/io/block_device.h"
 #include "core/ondisk/attribute_values.h"
 #include "core/store/file.h"
@@ -24,6 +30,7 @@
 
 namespace ntfs {
 
+class Passage;
 struct NamedEntry;
 
 enum class FileKind { File, Directory, Symlink, Fifo, CharacterDevice, BlockDevice, Socket };
@@ -85,21 +92,16 @@ struct StoreInformation {
 /// calls it (the kernel with its write-back cache), by set_basic_information.
 enum class DataTimes { SetByStore, SetByCaller };
 
+/// Whether opens may take byte-range locks and oplocks, which then stand against other opens.
+enum class OpensLock { No, Yes };
+
 struct ObjectStoreOptions {
   VolumeOptions volume;
   bool windows_names = false;  ///< refuse to make names that Windows forbids
   bool ignore_case = false;    ///< find names without regard to case
   DataTimes data_times = DataTimes::SetByStore;
   bool show_system_files = false;  ///< list $MFT and the other system files in the root
-};
-
-/// One of several reads: see Stream::read.
-struct DataRead {
-  File* file = nullptr;
-  uint64_t offset = 0;
-  size_t length = 0;
-  MutableBytes into;
-  Result<size_t> done = size_t{0};  ///< the answer
+  OpensLock opens_lock = OpensLock::No;
 };
 
 class ObjectStore {
@@ -131,6 +133,13 @@ class ObjectStore {
   Result<> open(File& file);
   /// Takes a holder away; when none is left and the file has no name, it is freed.
   void close(const FilePtr& file);
+  /// Makes an Open, which is a holder. Waits where an oplock has to be broken. InvalidParameter,
+  /// AccessDenied (no access, or unknown bits), ObjectNameNotFound.
+  Result<std::unique_ptr<Open>> open(const FilePtr& file, const OpenParameters& parameters);
+  /// Ends its locks, oplocks and waiting operations.
+  void close(std::unique_ptr<Open> open);
+  /// Every operation of the open that waits ends with Cancelled.
+  void cancel(Open& open);
 
   // Information.
   Result<FileInformation> query_information(File& file);
@@ -161,7 +170,55 @@ class ObjectStore {
   /// The directory that holds `directory`; the root's is itself.
   Result<FileReference> query_parent(File& directory);
 
-  // Data, see Stream. FileIsADirectory for directories.
+  // Data by an open. Refusals change nothing.
+  /// Returns the bytes written: all. InvalidParameter, MediaWriteProtected, InvalidDeviceRequest (a
+  /// directory), FileLockConflict, DiskFull, Cancelled.
+  Result<size_t> write(Open& open, const WriteParameters& parameters);
+  /// Returns the bytes read, at least one unless none is asked for. EndOfFile, InvalidParameter,
+  /// InvalidDeviceRequest, FileLockConflict, Cancelled.
+  Result<size_t> read(Open& open, const ReadParameters& parameters);
+  /// Makes what is cached of the stream, and everything before, durable.
+  Result<> flush(Open& open);
+  /// Copies up to `length` bytes; returns how many (fewer at the source's end).
+  Result<uint64_t> copy_range(Open& from, uint64_t from_offset, Open& to, uint64_t to_offset,
+                              uint64_t length);
+
+  // Information by an open. InvalidParameter, AccessDenied, MediaWriteProtected, DiskFull.
+  Result<> set_end_of_file(Open& open, int64_t size);
+  Result<> set_allocation(Open& open, int64_t bytes);
+  /// Shows what the device holds up to there. PrivilegeNotHeld.
+  Result<> set_valid_data_length(Open& open, int64_t length);
+  Result<> set_position(Open& open, int64_t offset);
+  Result<> set_mode(Open& open, uint32_t mode);
+  /// UserSetTimes that this open shall leave alone from now on.
+  void set_user_set_times(Open& open, uint32_t times) { open.user_set_times_ = times; }
+
+  // Controls by an open. InvalidParameter, AccessDenied, FileLockConflict, DiskFull,
+  // BufferTooSmall.
+  Result<> set_sparse(Open& open, Stream::Sparse wanted);
+  /// Zeroes [offset, beyond); what is sparse gives its clusters back.
+  Result<> set_zero_data(Open& open, int64_t offset, int64_t beyond);
+  Result<AllocatedRanges> query_allocated_ranges(Open& open, int64_t offset, int64_t length,
+                                                 size_t most);
+  /// fallocate(2): as by the file, but held locks stand against it.
+  Result<> allocate(Open& open, uint64_t offset, uint64_t length, KeepSize keep);
+  Result<> punch(Open& open, uint64_t offset, uint64_t length);
+  Result<> zero(Open& open, uint64_t offset, uint64_t length, KeepSize keep);
+
+  // Locks, on stores with OpensLock::Yes (NotSupported else).
+  /// InvalidParameter, InvalidLockRange, LockNotGranted (no `waiter`), Pending: the waiter, which
+  /// must live until then, will be told.
+  Result<> lock(Open& open, const LockParameters& wanted, PendingLock* waiter);
+  /// RangeNotLocked. Linux's are given back in any part.
+  Result<> unlock(Open& open, const LockParameters& held);
+  /// What stands against the lock wanted.
+  Result<std::optional<ByteRangeLock>> query_lock(Open& open, const LockParameters& wanted);
+  void cancel(Open& open, PendingLock& waiter);
+  /// See Oplock.
+  Result<> request_oplock(Open& open, OplockLevel level, OplockRequest& request);
+  Result<> acknowledge_oplock_break(Open& open, OplockLevel level, OplockRequest& request);
+
+  // Data by a file, see Stream. FileIsADirectory for directories.
   Result<size_t> read(File& file, uint64_t offset, size_t length, MutableBytes into);
   /// Several reads that go to the device together.
   void read(std::span<DataRead> reads);
@@ -172,9 +229,6 @@ class ObjectStore {
   Result<> punch(File& file, uint64_t offset, uint64_t length);
   Result<> zero(File& file, uint64_t offset, uint64_t length, KeepSize keep);
   Result<uint64_t> next_range(File& file, uint64_t offset, RangeKind kind);
-  /// Copies up to `length` bytes; returns how many (fewer at the source's end).
-  Result<uint64_t> copy_range(File& from, uint64_t from_offset, File& to, uint64_t to_offset,
-                              uint64_t length);
 
   /// Everything that happened before is durable when it returns (fsync, fsyncdir, sync).
   Result<> flush();
@@ -198,6 +252,25 @@ class ObjectStore {
   IndexTree::NameMatch name_match() const;
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;
+  /// Times and archive bit: MS-FSA 2.1.4.17, 2.1.4.18 and 2.1.4.20.
+  void note_file_modified(Open& open) const;
+  void note_file_changed(Open& open) const;
+  void note_file_accessed(Open& open) const;
+  bool is_aligned(uint64_t offset, uint64_t length) const;
+  Result<std::optional<uint64_t>> write_now(Open& open, const WriteParameters& parameters,
+                                            Passage& passage, std::optional<uint64_t> wanted);
+  Result<uint64_t> transfer_write(Open& open, const WriteParameters& parameters,
+                                  std::optional<uint64_t> wanted);
+  Result<> check_read(Open& open, const ReadParameters& parameters) const;
+  Result<> begin_read(Open& open, const ReadParameters& parameters) const;
+  bool answer_early(DataRead& read);
+  Result<size_t> finish_read(Open& open, const ReadParameters& parameters, size_t length) const;
+  Result<> check_size_change(Open& open, int64_t size) const;
+  template <typename Change>
+  Result<> change_range(Open& open, uint64_t offset, uint64_t length, Change&& change);
+  /// For names: breaks what stands in the way on the file's stream, or the directory's.
+  Result<> break_oplock(File& file, OplockOperation operation);
+  Result<> break_oplock(File& directory, std::u16string_view name, OplockOperation operation);
   void note_data_change(File& file) const;
   Result<> check_target(Attributes& file, RemoveKind kind);
   void note_entry_change(File& directory);

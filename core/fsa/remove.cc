@@ -184,6 +184,7 @@ Result<> ObjectStore::check_target(Attributes& file, RemoveKind kind) {
 
 Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view name,
                                           RemoveKind kind) {
+  TRY(break_oplock(directory, name, OplockOperation::Delete));
   const FileReference deleted = TRY(deleted_directory());
   RemovedFile removed;
   const auto reference = with_reclaim(*volume_, [&]() -> Result<FileReference> {

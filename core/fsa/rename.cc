@@ -116,6 +116,7 @@ Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, co
 Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,
                              std::u16string_view to, RenameMode mode) {
   TRY(check_name(to, options_.windows_names ? NameRules::Windows : NameRules::Posix));
+  TRY(break_oplock(from_directory, from, OplockOperation::Rename));
   const FileReference deleted = TRY(deleted_directory());
   RemovedFile removed;
   const auto done = with_reclaim(*volume_, [&]() -> Result<> {

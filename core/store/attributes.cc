@@ -315,7 +315,7 @@ Result<> Attributes::make_nonresident(Transaction& transaction, AttributeType ty
   const auto pairs = ondisk::encode_mapping_pairs(runs.first_runs(most_bytes), most_bytes);
   init.next = pairs.next;
   TRY(replace_all(transaction, type, name, ondisk::build_nonresident(init, name, pairs.bytes)));
-  if (has_holes && type == AttributeType::Data) TRY(flag_sparse_file(transaction));
+  if (has_holes && type == AttributeType::Data) TRY(flag_file(transaction, Sparse::Yes));
   if (pairs.next == runs.end()) return {};
   return store_changed_runs(transaction, type, name, runs, pairs.next, runs.end(), sizes);
 }
@@ -326,32 +326,55 @@ uint8_t sparse_compression_unit(uint32_t cluster_size) {
   return static_cast<uint8_t>(std::min(shift, kMaxSparseUnitShift));
 }
 
-/// Gives the attribute's first record the form that has the total, and the flag.
 Result<> Attributes::make_sparse(Transaction& transaction, AttributeType type,
                                  std::u16string_view name) {
   const Found found = TRY(find(type, name));
   const AttributeView view = found.view();
   if (view.is_resident()) return NtStatus::InvalidParameter;
   if (view.is_sparse() || view.is_compressed()) return {};
+  TRY(change_form(transaction, found, Sparse::Yes));
+  return type == AttributeType::Data ? flag_file(transaction, Sparse::Yes) : Result<>();
+}
+
+Result<> Attributes::make_plain(Transaction& transaction, AttributeType type,
+                                std::u16string_view name) {
+  const Found found = TRY(find(type, name));
+  const AttributeView view = found.view();
+  if (view.is_resident()) return NtStatus::InvalidParameter;
+  if (!view.is_sparse() || view.is_compressed()) return {};
+  TRY(change_form(transaction, found, Sparse::No));
+  for (const Found& data : TRY(all_of(AttributeType::Data))) {
+    if (data.view().is_sparse()) return {};
+  }
+  return flag_file(transaction, Sparse::No);
+}
+
+/// The sparse form of an attribute's first record has the total, and the mark.
+Result<> Attributes::change_form(Transaction& transaction, const Found& found, Sparse wanted) {
+  const AttributeView view = found.view();
+  const std::u16string name = view.name();
   ondisk::NonresidentInit init;
-  init.type = type;
-  init.flags = view.flags() | AttributeFlags::Sparse;
+  init.type = view.type();
+  init.flags = view.flags() & static_cast<uint16_t>(~AttributeFlags::Sparse);
+  if (wanted == Sparse::Yes) {
+    init.flags |= AttributeFlags::Sparse;
+    init.compression_unit = sparse_compression_unit(volume_.geometry().cluster_size);
+  }
   init.instance = view.instance();
   init.next = view.next_vcn();
   init.sizes = view.sizes();
-  init.compression_unit = sparse_compression_unit(volume_.geometry().cluster_size);
-  TRY(replace(transaction, found, ondisk::build_nonresident(init, name, view.mapping_pairs())));
-  if (type != AttributeType::Data) return {};
-  return flag_sparse_file(transaction);
+  return replace(transaction, found, ondisk::build_nonresident(init, name, view.mapping_pairs()));
 }
 
-/// FILE_ATTRIBUTE_SPARSE_FILE; the directory entries are the caller's matter.
-Result<> Attributes::flag_sparse_file(Transaction& transaction) {
+/// FILE_ATTRIBUTE_SPARSE_FILE.
+Result<> Attributes::flag_file(Transaction& transaction, Sparse wanted) {
   const Found found = TRY(find(AttributeType::StandardInformation));
   constexpr uint32_t kOffset = offsetof(ondisk::StandardInformation, file_attributes);
-  auto attributes = struct_at<le32>(found.view().value(), kOffset);
-  if ((attributes.get() & ondisk::FileAttributes::SparseFile) != 0) return {};
-  attributes.set(attributes.get() | ondisk::FileAttributes::SparseFile);
+  const auto before = struct_at<le32>(found.view().value(), kOffset);
+  auto attributes = before;
+  attributes.set(before.get() & ~ondisk::FileAttributes::SparseFile);
+  if (wanted == Sparse::Yes) attributes.set(before.get() | ondisk::FileAttributes::SparseFile);
+  if (attributes.get() == before.get()) return {};
   return update_value(transaction, found, kOffset, bytes_of(attributes));
 }
 

@@ -103,6 +103,14 @@ class Attributes {
                             std::u16string_view name, const Runlist& runs,
                             const ondisk::AttributeSizes& sizes);
 
+  /// Gives the nonresident attribute the sparse form and mark, and the file
+  /// FILE_ATTRIBUTE_SPARSE_FILE. The directory entries are the caller's matter.
+  Result<> make_sparse(Transaction& transaction, ondisk::AttributeType type,
+                       std::u16string_view name);
+  /// The way back; the attribute has no holes. The file's mark goes when no other stream is sparse.
+  Result<> make_plain(Transaction& transaction, ondisk::AttributeType type,
+                      std::u16string_view name);
+
   /// Bytes that a resident value of this attribute may have so that it surely fits in its record
   /// (the base record, unless it is in another) as it stands.
   Result<uint32_t> resident_room(ondisk::AttributeType type, std::u16string_view name);
@@ -126,9 +134,9 @@ class Attributes {
   Result<> replace(Transaction& transaction, const Found& found, ByteVector attribute_record);
   Result<> replace_all(Transaction& transaction, ondisk::AttributeType type,
                        std::u16string_view name, ByteVector attribute_record);
-  Result<> make_sparse(Transaction& transaction, ondisk::AttributeType type,
-                       std::u16string_view name);
-  Result<> flag_sparse_file(Transaction& transaction);
+  enum class Sparse { No, Yes };
+  Result<> change_form(Transaction& transaction, const Found& found, Sparse wanted);
+  Result<> flag_file(Transaction& transaction, Sparse wanted);
 
   Volume& volume_;
   const FileReference file_;

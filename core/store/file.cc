@@ -35,6 +35,13 @@ void put(le64& field, const std::optional<FileTime>& time) {
 
 }  // namespace
 
+FileExtension& File::extend(std::unique_ptr<FileExtension> extension) {
+  const MutexLock lock(mutex_);
+  if (owned_extension_ == nullptr) owned_extension_ = std::move(extension);
+  extension_.store(owned_extension_.get(), std::memory_order_release);
+  return *owned_extension_;
+}
+
 void File::note_times(const FileTimes& times) {
   {
     const MutexLock lock(mutex_);
@@ -54,20 +61,17 @@ void File::note_attributes(uint32_t attributes) {
 }
 
 void File::note_modified() {
-  const FileTime now = FileTime::now();
-  {
-    const MutexLock lock(mutex_);
-    noted_.times.last_write = now;
-    noted_.times.change = now;
-    noted_.archive = true;
-    has_noted_ = true;
-  }
-  volume_.add_dirty(*this);
+  FileTimes times;
+  times.last_write = times.change = FileTime::now();
+  note_modified(times);
 }
 
-void File::note_archive() {
+void File::note_archive() { note_modified(FileTimes{}); }
+
+void File::note_modified(const FileTimes& times) {
   {
     const MutexLock lock(mutex_);
+    merge(noted_.times, times);
     noted_.archive = true;
     has_noted_ = true;
   }

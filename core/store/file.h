@@ -23,6 +23,12 @@ struct FileTimes {
   std::optional<ondisk::FileTime> last_access;
 };
 
+/// What the layer above keeps with a file that is in memory.
+class FileExtension {
+ public:
+  virtual ~FileExtension() = default;
+};
+
 class File final : public Participant {
  public:
   /// `volume` must outlive the file.
@@ -40,6 +46,8 @@ class File final : public Participant {
   void note_attributes(uint32_t attributes) EXCLUDES(mutex_);
   /// The data was changed: last write and change time are now, archive bit set.
   void note_modified() EXCLUDES(mutex_);
+  /// The same with the times that `times` gives.
+  void note_modified(const FileTimes& times) EXCLUDES(mutex_);
   /// The data was changed by a caller that sets the times itself: archive bit set.
   void note_archive() EXCLUDES(mutex_);
   /// Times and attributes as a reader sees them: what is on disk (`disk`) with what is noted.
@@ -76,6 +84,10 @@ class File final : public Participant {
   std::atomic<uint64_t>& holders() { return holders_; }
   /// How many of them may write.
   std::atomic<uint64_t>& writers() { return writers_; }
+  /// Null until somebody needs one.
+  FileExtension* extension() const { return extension_.load(std::memory_order_acquire); }
+  /// Gives the file an extension, for good. Returns the file's: that of whoever was first.
+  FileExtension& extend(std::unique_ptr<FileExtension> extension) EXCLUDES(mutex_);
 
  private:
   struct Noted {
@@ -97,7 +109,9 @@ class File final : public Participant {
   std::atomic<bool> freed_{false};
   std::atomic<uint64_t> holders_{0};
   std::atomic<uint64_t> writers_{0};
+  std::atomic<FileExtension*> extension_{nullptr};  // the one below
   mutable Mutex mutex_{LockRank::FileTable};
+  std::unique_ptr<FileExtension> owned_extension_ GUARDED_BY(mutex_);
   Noted noted_ GUARDED_BY(mutex_);
   bool has_noted_ GUARDED_BY(mutex_) = false;
   Noted logged_ GUARDED_BY(mutex_);  // by the running transaction: noted again if it is taken back

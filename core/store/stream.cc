@@ -76,6 +76,7 @@ Result<> Stream::load_locked() {
     }
   }
   resident_ = view.is_resident();
+  marked_sparse_ = !resident_ && view.is_sparse();
   disk_file_size_ = view.value_length();
   disk_valid_ = resident_ ? 0 : view.valid_data_length();
   runs_ = std::move(runs);
@@ -109,9 +110,11 @@ Result<Stream::Sizes> Stream::sizes() {
   result.valid_data_length = valid_;
   if (resident_ && buffer_.empty()) {
     result.allocated = align_up(file_size_, 8);
+    result.mapped = result.allocated;
   } else {
     const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
     result.allocated = (runs.allocated().raw() + promised_) * cluster_size_;
+    result.mapped = std::max(runs.end().raw() * cluster_size_, align_up(file_size_, cluster_size_));
   }
   return result;
 }

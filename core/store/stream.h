@@ -52,6 +52,8 @@ class Stream {
     uint64_t allocated = 0;  ///< bytes in clusters (not holes), with what buffered units will take
     uint64_t file_size = 0;
     uint64_t valid_data_length = 0;
+    /// Bytes from the start to the end of the runs, holes counted. Resident: as allocated.
+    uint64_t mapped = 0;
   };
   /// The sizes as a reader sees them. Errors: those of loading the attribute.
   Result<Sizes> sizes() EXCLUDES(mutex_);
@@ -83,10 +85,23 @@ class Stream {
       EXCLUDES(mutex_, change_mutex_);
   /// Appends at the file size, whatever it is by then. Returns the offset.
   Result<uint64_t> append(ByteView from) EXCLUDES(mutex_, change_mutex_);
+  /// The same, through to the device. InvalidParameter: the file size is no multiple of a sector.
+  Result<uint64_t> append_unbuffered(ByteView from) EXCLUDES(mutex_, change_mutex_);
 
   /// Sets the file size. Growing leaves a tail that reads as zeros; shrinking frees clusters, in
   /// several transactions where there are many runs.
   Result<> set_size(uint64_t size) EXCLUDES(mutex_, change_mutex_);
+  /// Frees what is allocated from `bytes`, or the end of the file, on.
+  Result<> trim(uint64_t bytes) EXCLUDES(mutex_, change_mutex_);
+  /// Raises the valid data length over clusters as they are, in one transaction: whatever the
+  /// device holds there is shown. InvalidParameter: less than it is, more than the file size, or
+  /// there are holes.
+  Result<> set_valid_data_length(uint64_t length) EXCLUDES(mutex_, change_mutex_);
+  /// Whether it is marked sparse or has holes on disk. A resident stream is not.
+  Result<bool> is_sparse() EXCLUDES(mutex_);
+  enum class Sparse { No, Yes };
+  /// Marks it sparse (it becomes nonresident), or allocates every hole and takes the mark away.
+  Result<> set_sparse(Sparse wanted) EXCLUDES(mutex_, change_mutex_);
   /// Allocates clusters for every hole in the range. KeepSize::No: the file grows to cover it.
   Result<> allocate(uint64_t offset, uint64_t length, KeepSize keep)
       EXCLUDES(mutex_, change_mutex_);
@@ -102,6 +117,8 @@ class Stream {
   /// Puts all buffered units on the device and logs sizes, runs and times. On an error the units
   /// stay buffered. Does not make the log durable.
   Result<> write_back() EXCLUDES(mutex_, change_mutex_);
+  /// The same, if something of the range is buffered.
+  Result<> write_back(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// Whether anything is buffered or a size has yet to be logged.
   bool is_dirty() const { return dirty_.load(std::memory_order_acquire); }
 
@@ -146,10 +163,15 @@ class Stream {
                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
 
   // stream_write.cc
-  Result<uint64_t> write_buffered(std::optional<uint64_t> wanted, ByteView from)
+  /// Where a buffered write goes: to an offset, or to the end, which must be a multiple then.
+  struct Place {
+    std::optional<uint64_t> offset;
+    uint64_t multiple_of = 1;
+  };
+  Result<uint64_t> write_buffered(const Place& place, ByteView from)
       EXCLUDES(mutex_, change_mutex_);
-  Result<uint64_t> try_buffer(std::optional<uint64_t> wanted, ByteView from,
-                              const Prepared& prepared) EXCLUDES(mutex_);
+  Result<uint64_t> try_buffer(const Place& place, ByteView from, const Prepared& prepared)
+      EXCLUDES(mutex_);
   Prepared prepare(uint64_t offset, ByteView from) const;
   Result<> bring_in(uint64_t unit, uint64_t written_from, uint64_t written_to) REQUIRES(mutex_);
   Result<> bring_in_edges(uint64_t offset, uint64_t end) REQUIRES(mutex_);
@@ -199,10 +221,15 @@ class Stream {
   Result<bool> grow(uint64_t size) EXCLUDES(mutex_);
   Result<bool> grow_locked(uint64_t size) REQUIRES(mutex_);
   Result<> shrink(uint64_t size) REQUIRES(change_mutex_) EXCLUDES(mutex_);
-  Result<> cut_runs(uint64_t size) REQUIRES(change_mutex_, mutex_);
+  Result<> cut_runs(uint64_t size, Vcn end) REQUIRES(change_mutex_, mutex_);
+  Vcn runs_needed(uint64_t size) const REQUIRES(mutex_);
   Result<> cut_step(uint64_t size, Vcn end) REQUIRES(change_mutex_, mutex_);
   Result<> free_from_end(Transaction& transaction, Runlist& runs, Vcn end);
   void cut_memory(uint64_t size) REQUIRES(mutex_);
+
+  // stream_form.cc
+  Result<> log_sizes(const ondisk::AttributeSizes& sizes) REQUIRES(change_mutex_, mutex_);
+  Result<> log_sparse(Sparse wanted) REQUIRES(change_mutex_, mutex_);
 
   // stream_ranges.cc
   struct Middle;  // the whole units of a range
@@ -234,7 +261,8 @@ class Stream {
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);
-  uint64_t count_frees_ GUARDED_BY(mutex_) = 0;  // how often clusters of it were freed
+  bool marked_sparse_ GUARDED_BY(mutex_) = false;  // nonresident only; implied by holes
+  uint64_t count_frees_ GUARDED_BY(mutex_) = 0;    // how often clusters of it were freed
   uint64_t disk_file_size_ GUARDED_BY(mutex_) = 0;
   uint64_t disk_valid_ GUARDED_BY(mutex_) = 0;
   // In memory. Invariant: file_size_ >= disk_file_size_ unless resident; then unit 0 is buffered

@@ -46,7 +46,7 @@ Result<> Stream::shrink(uint64_t size) {
   if (resident_) {
     TRY(keep_resident_value());
   } else {
-    TRY(cut_runs(size));
+    TRY(cut_runs(size, runs_needed(size)));
   }
   cut_memory(size);
   return {};
@@ -68,15 +68,19 @@ void Stream::cut_memory(uint64_t size) {
   note_state();
 }
 
-/// Nonresident: cuts sizes and runs on disk. The first transaction sets the sizes; what later ones
-/// would free, and a crash leaves, is space allocated behind the end.
-Result<> Stream::cut_runs(uint64_t size) {
-  Vcn end(divide_up(size, cluster_size_));
+/// Where the runs may end.
+Vcn Stream::runs_needed(uint64_t size) const {
   // A buffered unit keeps its clusters: it holds no promise for them.
   const uint64_t last = size / unit_bytes_;
   if (size % unit_bytes_ != 0 && buffer_.contains(last)) {
-    end = Vcn((last + 1) * clusters_per_unit_);
+    return Vcn((last + 1) * clusters_per_unit_);
   }
+  return Vcn(divide_up(size, cluster_size_));
+}
+
+/// Nonresident: cuts sizes and runs on disk. The first transaction sets the sizes; what later ones
+/// would free, and a crash leaves, is space allocated behind the end.
+Result<> Stream::cut_runs(uint64_t size, Vcn end) {
   while (disk_file_size_ > size || runs_.end() > end) {
     auto done = cut_step(size, end);
     if (!done && done.error() == NtStatus::DiskFull && volume_.reclaim()) {
@@ -136,11 +140,20 @@ Result<> Stream::cut_step(uint64_t size, Vcn end) {
   runs_ = std::move(after);
   ++count_frees_;
   resident_ = ends_resident;
+  marked_sparse_ = marked_sparse_ && !ends_resident;
   disk_file_size_ = sizes.file_size;
   disk_valid_ = sizes.valid_data_length;
   // Units that are buffered behind go now: what they promise was counted with those runs.
   cut_memory(size);
   return {};
+}
+
+Result<> Stream::trim(uint64_t bytes) {
+  TRY(ensure_writable());
+  const MutexLock change(change_mutex_);
+  const ExclusiveLock lock(mutex_);
+  if (resident_) return {};
+  return cut_runs(file_size_, std::max(runs_needed(file_size_), Vcn(bytes / cluster_size_)));
 }
 
 Result<> Stream::discard() {
@@ -149,7 +162,7 @@ Result<> Stream::discard() {
   // Without $DATA there is nothing to free.
   if (!loaded) return loaded.error() == NtStatus::ObjectNameNotFound ? Result<>() : loaded;
   const ExclusiveLock lock(mutex_);
-  if (!resident_) TRY(cut_runs(0));
+  if (!resident_) TRY(cut_runs(0, Vcn(0)));
   drop_units(0, ~uint64_t{0} / unit_bytes_);
   file_size_ = disk_file_size_;
   valid_ = std::min(valid_, file_size_);

@@ -33,14 +33,22 @@ Result<> Stream::write(uint64_t offset, ByteView from, Buffering buffering) {
   TRY(ensure_writable());
   if (buffering == Buffering::Unbuffered) return write_unbuffered(offset, from);
   TRY(relieve());
-  TRY(write_buffered(offset, from));
+  TRY(write_buffered({offset}, from));
   return {};
 }
 
 Result<uint64_t> Stream::append(ByteView from) {
   TRY(ensure_writable());
   TRY(relieve());
-  return write_buffered(std::nullopt, from);
+  return write_buffered({}, from);
+}
+
+Result<uint64_t> Stream::append_unbuffered(ByteView from) {
+  TRY(ensure_writable());
+  TRY(relieve());
+  const uint64_t offset = TRY(write_buffered({std::nullopt, volume_.geometry().sector_size}, from));
+  TRY(write_back());
+  return offset;
 }
 
 /// Before a write: keeps the buffers of this stream, and those of the volume, within bounds.
@@ -64,11 +72,11 @@ Result<> Stream::relieve() {
   return must_wait ? done : Result<>();
 }
 
-/// At `wanted`, or at the end of the file. Returns the offset.
-Result<uint64_t> Stream::write_buffered(std::optional<uint64_t> wanted, ByteView from) {
-  const Prepared prepared = wanted ? prepare(*wanted, from) : Prepared{};
+/// Returns the offset.
+Result<uint64_t> Stream::write_buffered(const Place& place, ByteView from) {
+  const Prepared prepared = place.offset ? prepare(*place.offset, from) : Prepared{};
   for (int attempt = 1;; ++attempt) {
-    auto done = try_buffer(wanted, from, prepared);
+    auto done = try_buffer(place, from, prepared);
     if (done || done.error() != NtStatus::DiskFull || attempt == kAttempts) return done;
     if (attempt == 1 && volume_.reclaim()) continue;
     // What is written back takes the clusters that it needs, often fewer than were promised.
@@ -97,10 +105,10 @@ Stream::Prepared Stream::prepare(uint64_t offset, ByteView from) const {
   return prepared;
 }
 
-Result<uint64_t> Stream::try_buffer(std::optional<uint64_t> wanted, ByteView from,
-                                    const Prepared& prepared) {
+Result<uint64_t> Stream::try_buffer(const Place& place, ByteView from, const Prepared& prepared) {
   const ExclusiveLock lock(mutex_);
-  const uint64_t offset = wanted.value_or(file_size_);
+  const uint64_t offset = place.offset.value_or(file_size_);
+  if (offset % place.multiple_of != 0) return NtStatus::InvalidParameter;
   if (from.empty()) return offset;
   TRY(check_end(offset, from.size()));
   TRY(keep_resident_value());
@@ -217,13 +225,14 @@ Result<> Stream::write_unbuffered(uint64_t offset, ByteView from) {
     }
   }
   TRY(relieve());
-  TRY(write_buffered(offset, from));
+  TRY(write_buffered({offset}, from));
   return write_back();
 }
 
 bool Stream::is_plain_overwrite(uint64_t offset, uint64_t length) const {
   const uint64_t end = offset + length;
-  if (resident_ || end > disk_valid_) return false;
+  // On disk, the valid data length may be ahead: whole units go out.
+  if (resident_ || end > std::min(valid_, disk_valid_)) return false;
   const uint64_t first_unit = offset / unit_bytes_;
   if (buffer_.overlaps(first_unit, divide_up(end, unit_bytes_) - first_unit)) return false;
   const uint64_t first = offset / cluster_size_;

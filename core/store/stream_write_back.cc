@@ -30,6 +30,18 @@ Result<> Stream::write_back() {
   return sweep(Sweep::Everything, Form::AsFits);
 }
 
+Result<> Stream::write_back(uint64_t offset, uint64_t length) {
+  if (!is_dirty()) return {};
+  {
+    const SharedLock lock(mutex_);
+    const uint64_t first = offset / unit_bytes_;
+    if (length == 0 || !buffer_.overlaps(first, (offset + length - 1) / unit_bytes_ - first + 1)) {
+      return {};
+    }
+  }
+  return write_back();
+}
+
 /// From the lowest unit up, once. What is buffered behind its back meanwhile stays for the next.
 Result<> Stream::sweep(Sweep kind, Form form) {
   const auto done = sweep_steps(kind, form);

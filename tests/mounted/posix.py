@@ -5,6 +5,7 @@ usage: posix.py [WORD...]     only cases whose names contain a word
 """
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import shutil
@@ -437,6 +438,167 @@ def mount_options(suite, driver, work):
             expect_equal(read(f"{directory}/plain"), b"p" * MIB, "content")
 
 
+def in_child(action):
+    """What the action returns (a small number), in another process."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = action()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def error_of(action, *arguments):
+    try:
+        action(*arguments)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+def open_and(path, flags, action):
+    handle = os.open(path, flags)
+    try:
+        return action(handle)
+    finally:
+        os.close(handle)
+
+
+def enforced_locks(path):
+    """fcntl and flock locks against reads and writes of another process."""
+    write(path, b"a" * 8192)
+    with open(path, "r+b", buffering=0) as file:
+        fcntl.lockf(file, fcntl.LOCK_EX, 100, 1000)
+
+        def other_process(handle):
+            expect_equal(error_of(os.pread, handle, 10, 1050), errno.EACCES, "read of the range")
+            expect_equal(error_of(os.pwrite, handle, b"x", 999), 0, "write before the range")
+            expect_equal(error_of(os.pwrite, handle, b"xx", 999), errno.EACCES, "write into it")
+            expect_equal(
+                error_of(fcntl.lockf, handle, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, 1099),
+                errno.EAGAIN,
+                "lock",
+            )
+            return 0
+
+        expect_equal(in_child(lambda: open_and(path, os.O_RDWR, other_process)), 0, "other process")
+        os.pwrite(file.fileno(), b"own", 1000)
+        expect_equal(os.pread(file.fileno(), 3, 1000), b"own", "what the owner wrote")
+        fcntl.lockf(file, fcntl.LOCK_SH, 100, 1000)
+        expect_equal(error_of(os.pwrite, file.fileno(), b"x", 1000), errno.EACCES, "shared: write")
+        expect_equal(
+            in_child(
+                lambda: open_and(path, os.O_RDONLY, lambda h: error_of(os.pread, h, 10, 1000))
+            ),
+            0,
+            "shared: another reads",
+        )
+        # Somebody waits, and gets it when it is given back.
+        waiting = os.fork()
+        if waiting == 0:
+            code = open_and(
+                path, os.O_RDWR, lambda h: error_of(fcntl.lockf, h, fcntl.LOCK_EX, 10, 1010)
+            )
+            os._exit(code)
+        os.kill(waiting, 0)
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        expect_equal(os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]), 0, "the lock waited for")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        expect_equal(
+            in_child(lambda: open_and(path, os.O_RDWR, lambda h: error_of(os.pwrite, h, b"x", 0))),
+            errno.EACCES,
+            "write under another's flock",
+        )
+    open_and(path, os.O_RDWR, lambda handle: os.pwrite(handle, b"free", 0))
+
+
+def wait_for_lock_in_vain(path):
+    """A signal ends a wait for a lock."""
+    with open(path, "r+b", buffering=0) as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "import fcntl, sys; f = open(sys.argv[1], 'r+b'); print('asks', flush=True);"
+                " fcntl.lockf(f, fcntl.LOCK_EX)",
+                path,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        waiting.stdout.readline()
+        waiting.terminate()
+        expect(waiting.wait(timeout=30) != 0, "the lock was granted twice")
+    open_and(path, os.O_RDWR, lambda h: fcntl.lockf(h, fcntl.LOCK_EX | fcntl.LOCK_NB))
+
+
+def append_from_processes(path, flags, record_bytes):
+    """Records of several processes, each whole and none lost."""
+    write(path, b"")
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            memory = mmap.mmap(-1, record_bytes)
+            memory.write(bytes([65 + number]) * record_bytes)
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | flags)
+            for _ in range(64):
+                if os.write(handle, memory) != record_bytes:
+                    os._exit(1)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        expect_equal(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "appending")
+    content = read(path)
+    expect_equal(len(content), 4 * 64 * record_bytes, "size")
+    for at in range(0, len(content), record_bytes):
+        record = content[at : at + record_bytes]
+        expect_equal(record, record[:1] * record_bytes, f"the record at {at}")
+
+
+def opens(suite, driver, image):
+    """What an open file carries to the store."""
+    if driver.name != "ntfs-wal":
+        suite.skip("modes of opens", f"not about {driver.name}")
+        return
+    for options in ("", "nowriteback", "locks=mandatory"):
+        with suite.case(f"appends of several processes ({options or 'default'})"):
+            with mounted(driver, image, options) as directory:
+                append_from_processes(f"{directory}/log-{options}", 0, 100)
+                append_from_processes(f"{directory}/direct-{options}", os.O_DIRECT, 512)
+        with suite.case(f"O_DIRECT wants whole sectors ({options or 'default'})"):
+            with mounted(driver, image, options) as directory:
+                path = f"{directory}/sectors-{options}"
+                memory = mmap.mmap(-1, 8192)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+                expect_equal(os.pwritev(handle, [memory], 4096), 8192, "whole sectors")
+                expect_equal(
+                    error_of(os.pwritev, handle, [memoryview(memory)[:100]], 0),
+                    errno.EINVAL,
+                    "part of one",
+                )
+                expect_equal(
+                    error_of(os.preadv, handle, [memory], 100), errno.EINVAL, "from within one"
+                )
+                os.close(handle)
+    with suite.case("locks=mandatory enforces locks"):
+        with mounted(driver, image, "locks=mandatory") as directory:
+            enforced_locks(f"{directory}/locked")
+            wait_for_lock_in_vain(f"{directory}/locked")
+    with suite.case("locks=advisory leaves them to those who ask"):
+        with mounted(driver, image) as directory:
+            path = f"{directory}/advisory"
+            write(path, b"a")
+            with open(path, "r+b", buffering=0) as file:
+                fcntl.lockf(file, fcntl.LOCK_EX)
+                action = lambda handle: error_of(os.pwrite, handle, b"x", 0)
+                code = in_child(lambda: open_and(path, os.O_RDWR, action))
+                expect_equal(code, 0, "write")
+
+
 def kill_in_a_copy(suite, driver, work):
     """A volume whose daemon was killed is recovered: what was synced is there, nothing is damaged."""
     name = "a killed mount is recovered"
@@ -496,6 +658,9 @@ def main():
         run_all(suite, driver, work)
         if not suite.wanted:
             mount_options(suite, driver, work)
+            opens_image = os.path.join(work, "opens.img")
+            driver.format(opens_image, 64 * MIB)
+            opens(suite, driver, opens_image)
             kill_in_a_copy(suite, driver, work)
     suite.finish()
 

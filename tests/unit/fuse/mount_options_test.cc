@@ -78,10 +78,18 @@ TEST(MountOptions, RefusesWrongValues) {
 }
 
 TEST(MountOptions, RefusesWhatItCannotKeepYet) {
-  for (const char* text :
-       {"locks=mandatory", "streams_interface=windows", "remove_hiberfile", "usn", "remount,ro"}) {
+  for (const char* text : {"streams_interface=windows", "remove_hiberfile", "usn", "remount,ro"}) {
     EXPECT_NE(parse(text).error.find("not available in this version"), std::string::npos) << text;
   }
+}
+
+TEST(MountOptions, MandatoryLocksLeaveNothingToTheKernelsCache) {
+  const auto mandatory = parse("locks=mandatory,writeback");
+  EXPECT_EQ(mandatory.error, "");
+  EXPECT_TRUE(mandatory.options.mandatory_locks);
+  EXPECT_FALSE(mandatory.options.writeback);
+  EXPECT_FALSE(parse("locks=advisory").options.mandatory_locks);
+  EXPECT_TRUE(parse("locks=advisory").options.writeback);
 }
 
 TEST(MountOptions, KnowsWhetherFilesAreMeantForSomebody) {

@@ -1,0 +1,94 @@
+// MS-FSA 2.1.5.1 "Server Requests an Open of a File", as far as it is about the open and not about
+// finding or making the file; 2.1.5.5 "Server Requests Closing an Open". Names are removed as POSIX
+// removes them (remove.cc), and everybody shares everything, as on Linux.
+
+#include "core/fsa/object_store.h"
+#include "core/fsa/stream_state.h"
+#include "core/ondisk/file_record.h"
+
+namespace ntfs {
+
+namespace {
+
+/// Bits of an access mask that mean nothing.
+constexpr uint32_t kNoAccess = 0x0CE0FE00;
+constexpr uint32_t kAttributesOnly =
+    AccessMask::ReadAttributes | AccessMask::WriteAttributes | AccessMask::Synchronize;
+constexpr uint32_t kModes = OpenMode::WriteThrough | OpenMode::SequentialOnly |
+                            OpenMode::NoIntermediateBuffering | OpenMode::Synchronous;
+
+Result<> check(const OpenParameters& parameters) {
+  const uint32_t access = parameters.desired_access;
+  const uint32_t mode = parameters.mode;
+  if ((mode & ~kModes) != 0) return NtStatus::InvalidParameter;
+  const bool is_synchronous = (mode & OpenMode::Synchronous) != 0;
+  if (is_synchronous && (access & AccessMask::Synchronize) == 0) return NtStatus::InvalidParameter;
+  if ((mode & OpenMode::Synchronous) == OpenMode::Synchronous) return NtStatus::InvalidParameter;
+  const bool is_unbuffered = (mode & OpenMode::NoIntermediateBuffering) != 0;
+  if (is_unbuffered && (access & AccessMask::AppendData) != 0) return NtStatus::InvalidParameter;
+  if (access == 0 || (access & kNoAccess) != 0) return NtStatus::AccessDenied;
+  return {};
+}
+
+bool may_write(uint32_t access) {
+  return (access & (AccessMask::WriteData | AccessMask::AppendData)) != 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
+                                                const OpenParameters& parameters) {
+  TRY(check(parameters));
+  bool is_directory = false;
+  {
+    // Under the lock, so that a removal sees either the holder or no file.
+    const SharedLock lock(volume_->journal().metadata_lock());
+    const PageRef base = TRY(volume_->mft().base_record(file->reference()));
+    is_directory = ondisk::FileRecordView::of_valid(base->bytes()).is_directory();
+    file->holders().fetch_add(1);
+  }
+  StreamState* state = nullptr;
+  if (options_.opens_lock == OpensLock::Yes) {
+    FileExtension* extension = file->extension();
+    if (extension == nullptr) extension = &file->extend(std::make_unique<StreamState>());
+    state = static_cast<StreamState*>(extension);
+  }
+  std::unique_ptr<Open> open(new Open(file, parameters, state, is_directory));
+  if (may_write(open->granted_access_)) file->writers().fetch_add(1);
+  if (state == nullptr) return open;
+  state->add(*open);
+  const bool is_for_attributes = (open->granted_access_ & ~kAttributesOnly) == 0;
+  const auto broken = state->break_oplock(
+      open.get(), is_for_attributes ? OplockOperation::OpenAttributes : OplockOperation::Open);
+  if (broken) return open;
+  close(std::move(open));
+  return broken.error();
+}
+
+void ObjectStore::close(std::unique_ptr<Open> open) {
+  if (open->state_ != nullptr) open->state_->remove(*open);
+  const FilePtr file = open->file_;
+  if (may_write(open->granted_access_)) file->writers().fetch_sub(1);
+  open.reset();
+  close(file);
+}
+
+void ObjectStore::cancel(Open& open) {
+  if (open.state_ != nullptr) open.state_->cancel(open);
+}
+
+Result<> ObjectStore::break_oplock(File& file, OplockOperation operation) {
+  FileExtension* extension = file.extension();
+  if (extension == nullptr) return {};
+  return static_cast<StreamState*>(extension)->break_oplock(nullptr, operation);
+}
+
+/// A name that leads nowhere is refused by whoever needs it.
+Result<> ObjectStore::break_oplock(File& directory, std::u16string_view name,
+                                   OplockOperation operation) {
+  if (options_.opens_lock == OpensLock::No) return {};
+  const auto file = lookup(directory, name);
+  return file ? break_oplock(**file, operation) : Result<>();
+}
+
+}  // namespace ntfs

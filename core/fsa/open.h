@@ -1,0 +1,96 @@
+#pragma once
+
+// An open: MS-FSA 2.1.1.6 "Per Open". What one handle may do, how its data goes, and where it
+// stands. Made by ObjectStore::open, ended by ObjectStore::close. Thread safe.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "core/fsa/oplock.h"
+#include "core/store/file.h"
+
+namespace ntfs {
+
+class StreamState;
+
+/// Access rights, as far as the store asks for them. MS-SMB2 2.2.13.1.1 "File_Pipe_Printer_Access".
+struct AccessMask {
+  static constexpr uint32_t ReadData = 0x00000001;
+  static constexpr uint32_t WriteData = 0x00000002;
+  static constexpr uint32_t AppendData = 0x00000004;
+  static constexpr uint32_t ReadAttributes = 0x00000080;
+  static constexpr uint32_t WriteAttributes = 0x00000100;
+  static constexpr uint32_t Synchronize = 0x00100000;
+};
+
+/// MS-FSCC 2.4.31 "FileModeInformation".
+struct OpenMode {
+  static constexpr uint32_t WriteThrough = 0x02;
+  static constexpr uint32_t SequentialOnly = 0x04;
+  static constexpr uint32_t NoIntermediateBuffering = 0x08;
+  static constexpr uint32_t SynchronousIoAlert = 0x10;
+  static constexpr uint32_t SynchronousIoNonalert = 0x20;
+  static constexpr uint32_t Synchronous = SynchronousIoAlert | SynchronousIoNonalert;
+};
+
+/// Times that the store does not set by itself for what this open does (UserSetModificationTime,
+/// UserSetChangeTime, UserSetAccessTime).
+struct UserSetTimes {
+  static constexpr uint32_t LastWrite = 1;
+  static constexpr uint32_t Change = 2;
+  static constexpr uint32_t LastAccess = 4;
+};
+
+/// Whether the open was made to use SeManageVolumePrivilege.
+enum class ManageVolumeAccess { No, Yes };
+
+struct OpenParameters {
+  uint32_t desired_access = AccessMask::ReadData;
+  uint32_t mode = 0;            ///< OpenMode
+  uint32_t user_set_times = 0;  ///< UserSetTimes
+  OplockOwner oplock_keys;
+  ManageVolumeAccess manage_volume = ManageVolumeAccess::No;
+};
+
+class Open {
+ public:
+  const FilePtr& file() const { return file_; }
+  Stream& stream() const { return file_->data(); }
+  bool is_directory() const { return is_directory_; }
+  uint32_t granted_access() const { return granted_access_; }
+  bool has_manage_volume_access() const { return manage_volume_ == ManageVolumeAccess::Yes; }
+  uint32_t mode() const { return mode_.load(std::memory_order_relaxed); }
+  bool is_synchronous() const { return (mode() & OpenMode::Synchronous) != 0; }
+  bool is_unbuffered() const { return (mode() & OpenMode::NoIntermediateBuffering) != 0; }
+  /// Bytes; moves only in a synchronous mode.
+  int64_t current_byte_offset() const { return current_byte_offset_; }
+  uint32_t user_set_times() const { return user_set_times_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class ObjectStore;
+  friend class StreamState;
+
+  /// Of a file that it holds. Counts the file's writers.
+  Open(FilePtr file, const OpenParameters& parameters, StreamState* state, bool is_directory)
+      : file_(std::move(file)),
+        state_(state),
+        granted_access_(parameters.desired_access),
+        is_directory_(is_directory),
+        manage_volume_(parameters.manage_volume),
+        oplock_owner_(parameters.oplock_keys),
+        mode_(parameters.mode),
+        user_set_times_(parameters.user_set_times) {}
+
+  const FilePtr file_;
+  StreamState* const state_;  // of the file; null where opens do not lock
+  const uint32_t granted_access_;
+  const bool is_directory_;
+  const ManageVolumeAccess manage_volume_;
+  const OplockOwner oplock_owner_;
+  std::atomic<uint32_t> mode_;
+  std::atomic<uint32_t> user_set_times_;
+  std::atomic<int64_t> current_byte_offset_{0};
+};
+
+}  // namespace ntfs

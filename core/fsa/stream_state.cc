@@ -1,0 +1,247 @@
+#include "core/fsa/stream_state.h"
+
+#include <algorithm>
+
+namespace ntfs {
+
+namespace {
+
+/// After all locks are released: whoever is told may call the store.
+void tell(const OplockEffects& effects) {
+  for (const auto& [request, notice] : effects.completions) request->complete(notice);
+}
+void tell(const std::vector<PendingLock*>& waiters, NtStatus status) {
+  for (PendingLock* waiter : waiters) waiter->complete(status);
+}
+
+}  // namespace
+
+// Opens.
+
+void StreamState::add(const Open& open) {
+  const MutexLock lock(mutex_);
+  opens_.push_back(&open);
+}
+
+void StreamState::remove(const Open& open) {
+  OplockEffects effects;
+  std::vector<PendingLock*> cancelled;
+  std::vector<PendingLock*> granted;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    std::erase(opens_, &open);
+    oplock_.close(open.oplock_owner_, effects);
+    take_released(effects);
+    locks_.unlock_all(open);
+    cancelled = locks_.withdraw_all(open);
+    granted = locks_.grant_waiting();
+    note_state();
+  }
+  tell(effects);
+  tell(cancelled, NtStatus::Cancelled);
+  tell(granted, NtStatus::Success);
+}
+
+void StreamState::note_state() {
+  has_locks_ = !locks_.empty();
+  has_oplock_ = !oplock_.empty();
+}
+
+// Byte-range locks.
+
+Result<> StreamState::lock(const ByteRangeLock& wanted, PendingLock* waiter) {
+  const ExclusiveLock passage(passage_);
+  const MutexLock lock(mutex_);
+  auto done = locks_.lock(wanted, waiter);
+  note_state();
+  return done;
+}
+
+Result<> StreamState::unlock(const ByteRangeLock& held) {
+  std::vector<PendingLock*> granted;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    TRY(locks_.unlock(held));
+    granted = locks_.grant_waiting();
+    note_state();
+  }
+  tell(granted, NtStatus::Success);
+  return {};
+}
+
+void StreamState::unlock_part(uint64_t offset, uint64_t length, LockKey key) {
+  std::vector<PendingLock*> granted;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    locks_.unlock_part(offset, length, key);
+    granted = locks_.grant_waiting();
+    note_state();
+  }
+  tell(granted, NtStatus::Success);
+}
+
+std::optional<ByteRangeLock> StreamState::conflict_with(const ByteRangeLock& wanted) {
+  const MutexLock lock(mutex_);
+  return locks_.conflict_with(wanted);
+}
+
+void StreamState::cancel(PendingLock& waiter) {
+  std::vector<PendingLock*> granted;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    if (!locks_.withdraw(waiter)) return;
+    // Others may have waited behind it alone.
+    granted = locks_.grant_waiting();
+    note_state();
+  }
+  waiter.complete(NtStatus::Cancelled);
+  tell(granted, NtStatus::Success);
+}
+
+// Oplocks.
+
+Result<OplockSituation> StreamState::situation(const Open& open) {
+  OplockSituation result;
+  result.is_directory = open.is_directory();
+  result.is_synchronous = open.is_synchronous();
+  result.is_deleted = open.file()->is_unlinked();
+  if (!open.is_directory() && !locks_.empty()) {
+    result.has_range_lock = locks_.has_lock_below(TRY(open.stream().sizes()).mapped);
+  }
+  result.is_sole_open = opens_.size() == 1;
+  const OplockKey key = open.oplock_owner_.target_key;
+  result.others_share_key = std::all_of(opens_.begin(), opens_.end(), [&](const Open* other) {
+    return other == &open || (!key.empty() && other->oplock_owner_.target_key == key);
+  });
+  return result;
+}
+
+Result<> StreamState::request_oplock(const Open& open, OplockLevel level, OplockRequest& request) {
+  OplockEffects effects;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    const OplockSituation now = TRY(situation(open));
+    TRY(oplock_.request(open.oplock_owner_, level, request, now, effects));
+    note_state();
+  }
+  tell(effects);
+  return {};
+}
+
+Result<> StreamState::acknowledge_oplock_break(const Open& open, OplockLevel level,
+                                               OplockRequest& request) {
+  OplockEffects effects;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    const OplockSituation now = TRY(situation(open));
+    TRY(oplock_.acknowledge(open.oplock_owner_, level, request, now, effects));
+    take_released(effects);
+    note_state();
+  }
+  tell(effects);
+  return {};
+}
+
+void StreamState::take_released(const OplockEffects& effects) {
+  if (effects.released.empty()) return;
+  for (OplockWait* wait : effects.released) static_cast<Wait*>(wait)->is_over = true;
+  released_.notify_all();
+}
+
+void StreamState::begin_break(const Open* open, OplockOperation operation, Break& begun) {
+  begun.wait.open = open;
+  if (open != nullptr) begun.wait.owner = &open->oplock_owner_;
+  const MutexLock lock(mutex_);
+  begun.waits = oplock_.check(operation, begun.wait, begun.effects);
+  has_oplock_ = !oplock_.empty();
+}
+
+Result<> StreamState::finish_break(Break& begun) {
+  tell(begun.effects);
+  if (!begun.waits) return {};
+  const MutexLock lock(mutex_);
+  while (!begun.wait.is_over) released_.wait(mutex_);
+  return begun.wait.is_cancelled ? NtStatus::Cancelled : Result<>();
+}
+
+Result<> StreamState::break_oplock(const Open* open, OplockOperation operation) {
+  while (has_oplock_) {
+    Break begun;
+    begin_break(open, operation, begun);
+    if (begun.empty()) break;
+    TRY(finish_break(begun));
+  }
+  return {};
+}
+
+void StreamState::cancel(const Open& open) {
+  std::vector<PendingLock*> cancelled;
+  std::vector<PendingLock*> granted;
+  {
+    const ExclusiveLock passage(passage_);
+    const MutexLock lock(mutex_);
+    cancelled = locks_.withdraw_all(open);
+    granted = locks_.grant_waiting();
+    note_state();
+    const std::vector<OplockWait*> waits = oplock_.waits();
+    for (OplockWait* each : waits) {
+      auto* wait = static_cast<Wait*>(each);
+      if (wait->open != &open) continue;
+      oplock_.withdraw(*wait);
+      wait->is_over = true;
+      wait->is_cancelled = true;
+    }
+    released_.notify_all();
+  }
+  tell(cancelled, NtStatus::Cancelled);
+  tell(granted, NtStatus::Success);
+}
+
+// Passages.
+
+Passage::Passage(StreamState* state, Width width) NO_THREAD_SAFETY_ANALYSIS : state_(state),
+                                                                              width_(width) {
+  if (state_ == nullptr) return;
+  if (width_ == Width::Exclusive) {
+    state_->passage_.lock();
+  } else {
+    state_->passage_.lock_shared();
+  }
+}
+
+Passage::~Passage() { end(); }
+
+void Passage::end() NO_THREAD_SAFETY_ANALYSIS {
+  if (state_ == nullptr) return;
+  if (width_ == Width::Exclusive) {
+    state_->passage_.unlock();
+  } else {
+    state_->passage_.unlock_shared();
+  }
+  state_ = nullptr;
+}
+
+Result<Passage::Way> Passage::break_oplock(const Open& open, OplockOperation operation) {
+  if (state_ == nullptr || !state_->has_oplock_) return Way::Free;
+  StreamState& state = *state_;
+  StreamState::Break begun;
+  state.begin_break(&open, operation, begun);
+  if (begun.empty()) return Way::Free;
+  end();
+  TRY(state.finish_break(begun));
+  return Way::Again;
+}
+
+Result<> Passage::check_locks(const RangeAccess& access) {
+  if (state_ == nullptr || !state_->has_locks_) return {};
+  const MutexLock lock(state_->mutex_);
+  return state_->locks_.conflicts(access) ? NtStatus::FileLockConflict : Result<>();
+}
+
+}  // namespace ntfs

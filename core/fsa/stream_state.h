@@ -1,0 +1,102 @@
+#pragma once
+
+// What a stream keeps in memory for its opens, on stores whose opens may lock: MS-FSA 2.1.1.5 "Per
+// Stream", Oplock and ByteRangeLockList, with the operations that wait for them. A file has one
+// from its first open on.
+//
+// Each request for data goes through a Passage: whoever is granted a lock or an oplock finds no
+// data on its way that was looked at before.
+
+#include <atomic>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/fsa/byte_range_lock.h"
+#include "core/fsa/open.h"
+#include "core/fsa/oplock.h"
+
+namespace ntfs {
+
+class StreamState final : public FileExtension {
+ public:
+  void add(const Open& open) EXCLUDES(mutex_);
+  /// Ends locks, oplocks and waiting operations of the open.
+  void remove(const Open& open) EXCLUDES(passage_, mutex_);
+
+  // See ByteRangeLocks.
+  Result<> lock(const ByteRangeLock& wanted, PendingLock* waiter) EXCLUDES(passage_, mutex_);
+  Result<> unlock(const ByteRangeLock& held) EXCLUDES(passage_, mutex_);
+  void unlock_part(uint64_t offset, uint64_t length, LockKey key) EXCLUDES(passage_, mutex_);
+  std::optional<ByteRangeLock> conflict_with(const ByteRangeLock& wanted) EXCLUDES(mutex_);
+  /// Ends a wait, with Cancelled. Without effect when it is over.
+  void cancel(PendingLock& waiter) EXCLUDES(passage_, mutex_);
+  /// The same for all that waits by the open: locks, and operations behind an oplock.
+  void cancel(const Open& open) EXCLUDES(passage_, mutex_);
+
+  // See Oplock.
+  Result<> request_oplock(const Open& open, OplockLevel level, OplockRequest& request)
+      EXCLUDES(passage_, mutex_);
+  Result<> acknowledge_oplock_break(const Open& open, OplockLevel level, OplockRequest& request)
+      EXCLUDES(passage_, mutex_);
+  /// MS-FSA 2.1.4.12: breaks what stands against the operation, and waits for acknowledgements.
+  /// `open`: null for an operation without one. Cancelled.
+  Result<> break_oplock(const Open* open, OplockOperation operation) EXCLUDES(passage_, mutex_);
+
+ private:
+  friend class Passage;
+  /// An operation that waits in break_oplock, on that function's stack.
+  struct Wait : OplockWait {
+    const Open* open = nullptr;
+    bool is_over = false;
+    bool is_cancelled = false;
+  };
+
+  Result<OplockSituation> situation(const Open& open) REQUIRES(mutex_);
+  /// Of one operation: what its check changed, and itself while it waits.
+  struct Break {
+    OplockEffects effects;
+    Wait wait;
+    bool waits = false;
+    bool empty() const { return !waits && effects.completions.empty(); }
+  };
+  void begin_break(const Open* open, OplockOperation operation, Break& begun) EXCLUDES(mutex_);
+  Result<> finish_break(Break& begun) EXCLUDES(passage_, mutex_);
+  void take_released(const OplockEffects& effects) REQUIRES(mutex_);
+  void note_state() REQUIRES(mutex_);
+
+  SharedMutex passage_{LockRank::StreamPassage};
+  Mutex mutex_{LockRank::StreamState};
+  ConditionVariable released_;
+  std::vector<const Open*> opens_ GUARDED_BY(mutex_);
+  ByteRangeLocks locks_ GUARDED_BY(mutex_);
+  Oplock oplock_ GUARDED_BY(mutex_);
+  std::atomic<bool> has_locks_{false};   // becomes true with passage_ held exclusively only
+  std::atomic<bool> has_oplock_{false};  // the same
+};
+
+/// One request's way to the data of a stream, from its checks to its end.
+class Passage {
+ public:
+  enum class Width { Shared, Exclusive };
+  /// Nothing to do where `state` is null.
+  Passage(StreamState* state, Width width);
+  ~Passage();
+  Passage(const Passage&) = delete;
+  Passage& operator=(const Passage&) = delete;
+
+  enum class Way { Free, Again };
+  /// MS-FSA 2.1.4.12. Free: no oplock stands against the operation, and none is granted until the
+  /// passage ends. Again: one did; holders were told, and waited for, and the passage has ended:
+  /// the request starts again with a new one. Cancelled.
+  Result<Way> break_oplock(const Open& open, OplockOperation operation);
+  /// FileLockConflict.
+  Result<> check_locks(const RangeAccess& access);
+
+ private:
+  void end();
+
+  StreamState* state_;
+  const Width width_;
+};
+
+}  // namespace ntfs
