@@ -239,7 +239,9 @@ Result<> Journal::write_snapshot(Snapshot& snapshot) {
   const auto key = [](const PageRef& page) { return std::pair(page->stream_->id, page->index_); };
   std::sort(snapshot.pages.begin(), snapshot.pages.end(),
             [&](const PageRef& a, const PageRef& b) { return key(a) < key(b); });
-  AlignedBuffer buffer(kCheckpointBytes);
+  size_t total_bytes = 0;
+  for (const PageRef& page : snapshot.pages) total_bytes += page->bytes_.size();
+  AlignedBuffer buffer(std::min(total_bytes, kCheckpointBytes));
   std::vector<IoRequest> writes;
   for (size_t first = 0; first < snapshot.pages.size();) {
     writes.clear();

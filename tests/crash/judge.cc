@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "core/check/check.h"
@@ -88,6 +89,10 @@ std::vector<Content> contents_within(const History& history, const Window& windo
   return within;
 }
 
+bool is_same(ByteView a, ByteView b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
 bool is_allowed(const std::vector<Content>& allowed, size_t position, std::byte found) {
   bool was_data = false;
   for (const Content& content : allowed) {
@@ -101,7 +106,7 @@ bool is_allowed(const std::vector<Content>& allowed, size_t position, std::byte 
 
 std::string judge_content(const std::vector<Content>& allowed, const ByteVector& found) {
   for (const Content& content : allowed) {
-    if (*content == found) return {};
+    if (is_same(*content, found)) return {};
   }
   const bool is_size = std::any_of(allowed.begin(), allowed.end(), [&](const Content& content) {
     return content->size() == found.size();
