@@ -13,9 +13,9 @@
 #include "core/base/trace.h"
 #include "core/io/mount_table.h"
 #include "core/io/uring_device.h"
-#include "fuse/commands/opened_volume.h"
 #include "fuse/end_notice.h"
 #include "fuse/mount_point.h"
+#include "fuse/recovery_notice.h"
 #include "fuse/session.h"
 
 namespace ntfs::frontend {

@@ -5,6 +5,7 @@
 
 #include "core/base/trace.h"
 #include "fuse/name_encoding.h"
+#include "fuse/recovery_notice.h"
 
 namespace ntfs::frontend {
 
@@ -33,19 +34,6 @@ std::string explain(NtStatus status) {
     default:
       return std::string(ntfs::name_of(status));
   }
-}
-
-void report_recovery(const std::string& source, const Volume& volume) {
-  const RecoveryReport* report = volume.recovery();
-  if (report == nullptr) return;
-  const bool is_written = volume.options().access == VolumeOptions::Access::ReadWrite;
-  log_line(LogLevel::Note,
-           fmt::format("{}: was not unmounted. {}: {}", source,
-                       is_written ? "Recovered" : "Recovered in memory, nothing is written",
-                       describe(*report)));
-  if (report->last_operations.empty()) return;
-  log_line(LogLevel::Note, fmt::format("{}: the last operations in its log: {}", source,
-                                       fmt::join(report->last_operations, ", ")));
 }
 
 Result<OpenedVolume> open_volume(const std::string& source, View view) {

@@ -24,9 +24,6 @@ enum class View {
 /// Errors are printed, with what to do.
 Result<OpenedVolume> open_volume(const std::string& source, View view);
 
-/// Says on stderr, and in the system's log, what a recovery did, if there was one.
-void report_recovery(const std::string& source, const Volume& volume);
-
 /// The file at `path` (UTF-8, components separated by '/'). Errors are printed.
 Result<FilePtr> find_path(OpenedVolume& volume, std::string_view path);
 /// Prints "SOURCE: PATH: ..." for an error that came up while the file was read.
