@@ -69,8 +69,9 @@ struct OplockNotice {
 class OplockRequest {
  public:
   virtual ~OplockRequest() = default;
-  /// Called once for each request that was taken, at the latest when the open is closed. No lock is
-  /// held: it may call the store.
+  /// Called once for each request that was taken, at the latest when the open is closed: closing
+  /// waits until it has returned. No lock is held: it may call the store, but not close an open of
+  /// the same stream.
   virtual void complete(const OplockNotice& notice) = 0;
 };
 

@@ -7,9 +7,6 @@ namespace ntfs {
 namespace {
 
 /// After all locks are released: whoever is told may call the store.
-void tell(const OplockEffects& effects) {
-  for (const auto& [request, notice] : effects.completions) request->complete(notice);
-}
 void tell(const std::vector<PendingLock*>& waiters, NtStatus status) {
   for (PendingLock* waiter : waiters) waiter->complete(status);
 }
@@ -27,9 +24,12 @@ void StreamState::remove(const Open& open) {
   OplockEffects effects;
   std::vector<PendingLock*> cancelled;
   std::vector<PendingLock*> granted;
-  {
+  for (bool is_removed = false; !is_removed;) {
+    // Whoever is being told of a break may answer by this open: that comes first.
+    wait_until_told();
     const ExclusiveLock passage(passage_);
     const MutexLock lock(mutex_);
+    if (count_telling_ != 0) continue;
     std::erase(opens_, &open);
     oplock_.close(open.oplock_owner_, effects);
     take_released(effects);
@@ -37,10 +37,24 @@ void StreamState::remove(const Open& open) {
     cancelled = locks_.withdraw_all(open);
     granted = locks_.grant_waiting();
     note_state();
+    is_removed = true;
   }
-  tell(effects);
+  deliver(effects);
   tell(cancelled, NtStatus::Cancelled);
   tell(granted, NtStatus::Success);
+}
+
+void StreamState::wait_until_told() {
+  const MutexLock lock(mutex_);
+  while (count_telling_ != 0) told_.wait(mutex_);
+}
+
+/// After all locks are released: whoever is told may call the store.
+void StreamState::deliver(const OplockEffects& effects) {
+  if (effects.completions.empty()) return;
+  for (const auto& [request, notice] : effects.completions) request->complete(notice);
+  const MutexLock lock(mutex_);
+  if (--count_telling_ == 0) told_.notify_all();
 }
 
 void StreamState::note_state() {
@@ -127,9 +141,10 @@ Result<> StreamState::request_oplock(const Open& open, OplockLevel level, Oplock
     const MutexLock lock(mutex_);
     const OplockSituation now = TRY(situation(open));
     TRY(oplock_.request(open.oplock_owner_, level, request, now, effects));
+    take_released(effects);
     note_state();
   }
-  tell(effects);
+  deliver(effects);
   return {};
 }
 
@@ -144,11 +159,12 @@ Result<> StreamState::acknowledge_oplock_break(const Open& open, OplockLevel lev
     take_released(effects);
     note_state();
   }
-  tell(effects);
+  deliver(effects);
   return {};
 }
 
 void StreamState::take_released(const OplockEffects& effects) {
+  if (!effects.completions.empty()) ++count_telling_;
   if (effects.released.empty()) return;
   for (OplockWait* wait : effects.released) static_cast<Wait*>(wait)->is_over = true;
   released_.notify_all();
@@ -159,11 +175,12 @@ void StreamState::begin_break(const Open* open, OplockOperation operation, Break
   if (open != nullptr) begun.wait.owner = &open->oplock_owner_;
   const MutexLock lock(mutex_);
   begun.waits = oplock_.check(operation, begun.wait, begun.effects);
+  take_released(begun.effects);
   has_oplock_ = !oplock_.empty();
 }
 
 Result<> StreamState::finish_break(Break& begun) {
-  tell(begun.effects);
+  deliver(begun.effects);
   if (!begun.waits) return {};
   const MutexLock lock(mutex_);
   while (!begun.wait.is_over) released_.wait(mutex_);

@@ -61,12 +61,17 @@ class StreamState final : public FileExtension {
   };
   void begin_break(const Open* open, OplockOperation operation, Break& begun) EXCLUDES(mutex_);
   Result<> finish_break(Break& begun) EXCLUDES(passage_, mutex_);
+  /// For each set of effects, when it has come about; deliver() goes with it.
   void take_released(const OplockEffects& effects) REQUIRES(mutex_);
+  void deliver(const OplockEffects& effects) EXCLUDES(passage_, mutex_);
+  void wait_until_told() EXCLUDES(passage_, mutex_);
   void note_state() REQUIRES(mutex_);
 
   SharedMutex passage_{LockRank::StreamPassage};
   Mutex mutex_{LockRank::StreamState};
   ConditionVariable released_;
+  ConditionVariable told_;
+  uint64_t count_telling_ GUARDED_BY(mutex_) = 0;  // sets of effects that are being told
   std::vector<const Open*> opens_ GUARDED_BY(mutex_);
   ByteRangeLocks locks_ GUARDED_BY(mutex_);
   Oplock oplock_ GUARDED_BY(mutex_);

@@ -325,7 +325,8 @@ TEST_F(StoreOplockTest, EachOperationBreaksWhatItMust) {
     Holder holder;
     // Not alone: RWH is out of reach; RH shows handle and read demands alike.
     ASSERT_TRUE(s.store().request_oplock(*holder_open, Level::ReadHandle, holder)) << i;
-    const auto& [operation, left] = operations[i];
+    const auto& operation = operations[i].first;
+    const Level left = operations[i].second;
     const auto writer = s.open(0, kReadWrite, {3, 3});
     auto done = std::async(std::launch::async, [&] { operation(s, *writer); });
     if (left == Level::ReadHandle) {
