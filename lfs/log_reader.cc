@@ -224,7 +224,8 @@ Result<> LogReader::find_end() {
 // ---- Records ------------------------------------------------------------------------------------
 
 Result<RecordView> LogReader::read(Lsn lsn) {
-  if (!geometry_.can_hold_record(lsn)) return NtStatus::InvalidParameter;
+  // Behind the end, a write that was lost in part may have left whole records.
+  if (!geometry_.can_hold_record(lsn) || lsn > last_) return NtStatus::InvalidParameter;
   RecordReader::Finding finding;
   const std::optional<RecordView> record = TRY(records_.fetch(*this, lsn, finding));
   if (record) return *record;

@@ -30,10 +30,12 @@ using Kind = std::function<void(Actor&)>;
 /// Told and answered by whoever breaks it.
 class Yielding final : public OplockRequest {
  public:
-  Yielding(ObjectStore& store, Open& open) : store_(store), open_(open) {}
+  explicit Yielding(ObjectStore& store) : store_(store) {}
+  /// Closed before this goes.
+  void hold(Open& open) { open_ = &open; }
   void complete(const OplockNotice& notice) override {
     if (notice.acknowledge_required) {
-      EXPECT_TRUE(store_.acknowledge_oplock_break(open_, OplockLevel::None, answer_));
+      EXPECT_TRUE(store_.acknowledge_oplock_break(*open_, OplockLevel::None, answer_));
     }
     is_over_ = true;
   }
@@ -44,7 +46,7 @@ class Yielding final : public OplockRequest {
     void complete(const OplockNotice&) override {}
   };
   ObjectStore& store_;
-  Open& open_;
+  Open* open_ = nullptr;
   Answer answer_;
   std::atomic<bool> is_over_{false};
 };
@@ -112,8 +114,9 @@ const std::vector<std::pair<const char*, Kind>>& kinds() {
        }},
       {"oplock",
        [](Actor& a) {
+         Yielding holder(a.s.store());
          const auto open = a.s.open(0, kReadWrite, {1, static_cast<uint64_t>(a.number) + 1});
-         Yielding holder(a.s.store(), *open);
+         holder.hold(*open);
          const auto granted = a.s.store().request_oplock(*open, OplockLevel::ReadHandle, holder);
          if (granted) (void)a.s.read(*open, 0, kBlock);
        }},

@@ -182,6 +182,16 @@ TEST(LogReader, StopsAtATornTailPage) {
   EXPECT_EQ(count_records(after, after.oldest_lsn()).last, after.last_lsn());
 }
 
+// What a write that was lost in part left there is not of the log.
+TEST(LogReader, ReadsNothingBehindTheEnd) {
+  Lsn last;
+  MemoryLogStore store(busy_log(100, &last));
+  auto reader = LogReader::open(store).value();
+  const Lsn behind = Lsn::from_raw(reader.last_lsn().raw() + 1);
+  EXPECT_TRUE(reader.read(last).has_value());
+  EXPECT_EQ(reader.read(behind).error(), NtStatus::InvalidParameter);
+}
+
 TEST(LogReader, ReportsAHoleBeforeTheRestartRecord) {
   const StartValues values;
   MemoryLogStore store(256 * 1024);
