@@ -47,8 +47,8 @@ Result<NewFile> with_inherited_group(Filesystem& filesystem, File& parent, NewFi
 Result<> update_hidden(Filesystem& filesystem, File& file, std::string_view name) {
   if (!filesystem.options().hide_dot_files) return {};
   constexpr uint32_t kHidden = ondisk::FileAttributes::Hidden;
-  const uint32_t old = TRY(filesystem.store().query_information(file))
-  .file_attributes;
+  const FileInformation before = TRY(filesystem.store().query_information(file));
+  const uint32_t old = before.file_attributes;
   BasicInformation information;
   information.file_attributes = name.starts_with('.') ? old | kHidden : old & ~kHidden;
   if (*information.file_attributes == old) return {};

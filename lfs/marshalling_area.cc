@@ -58,21 +58,22 @@ Result<Appended> MarshallingArea::reserve_and_append(const AppendRequest& reques
                       request.entry_alignment};
   const bool appends = !request.entries.empty();
   const uint64_t cost = appends ? log.cost_of(record.data_bytes()) : 0;
-  const auto plan =
-      has_flag(request.flags, AppendFlags::UseReservation) ? TRY(set.plan_consume(cost))
-                        : TRY(set.plan_reserve(request.reserve, cost));
-                        const Appended appended = TRY(log.execute(
-                            stream_.client(), appends ? &record : nullptr, plan.change));
-                        set.apply(plan, request.reserve);
+  const bool uses_reservation = has_flag(request.flags, AppendFlags::UseReservation);
+  auto planned =
+      uses_reservation ? set.plan_consume(cost) : set.plan_reserve(request.reserve, cost);
+  const ReservationSet::Plan plan = TRY(std::move(planned));
+  const Appended appended =
+      TRY(log.execute(stream_.client(), appends ? &record : nullptr, plan.change));
+  set.apply(plan, request.reserve);
 
-                        if (has_flag(request.flags, AppendFlags::ForceFlush)) {
-                          if (!log.flush_to(appends ? appended.lsn : log.last_lsn())) {
-                            return NtStatus::LogAppendedFlushFailed;
-                          }
-                        } else if (has_flag(request.flags, AppendFlags::ForceAppend)) {
-                          log.queue_flush();
-                        }
-                        return appended;
+  if (has_flag(request.flags, AppendFlags::ForceFlush)) {
+    if (!log.flush_to(appends ? appended.lsn : log.last_lsn())) {
+      return NtStatus::LogAppendedFlushFailed;
+    }
+  } else if (has_flag(request.flags, AppendFlags::ForceAppend)) {
+    log.queue_flush();
+  }
+  return appended;
 }
 
 Result<Lsn> MarshallingArea::flush_to(Lsn lsn) {

@@ -8,21 +8,14 @@
 #include <memory>
 
 #include "core/fsa/oplock.h"
+#include "core/ondisk/security_descriptor.h"
 #include "core/store/file.h"
 
 namespace ntfs {
 
 class StreamState;
 
-/// Access rights, as far as the store asks for them. MS-SMB2 2.2.13.1.1 "File_Pipe_Printer_Access".
-struct AccessMask {
-  static constexpr uint32_t ReadData = 0x00000001;
-  static constexpr uint32_t WriteData = 0x00000002;
-  static constexpr uint32_t AppendData = 0x00000004;
-  static constexpr uint32_t ReadAttributes = 0x00000080;
-  static constexpr uint32_t WriteAttributes = 0x00000100;
-  static constexpr uint32_t Synchronize = 0x00100000;
-};
+using ondisk::AccessMask;
 
 /// MS-FSCC 2.4.31 "FileModeInformation".
 struct OpenMode {

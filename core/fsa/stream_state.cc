@@ -32,7 +32,7 @@ void StreamState::remove(const Open& open) {
     if (count_telling_ != 0) continue;
     std::erase(opens_, &open);
     oplock_.close(open.oplock_owner_, effects);
-    take_released(effects);
+    note_effects(effects);
     locks_.unlock_all(open);
     cancelled = locks_.withdraw_all(open);
     granted = locks_.grant_waiting();
@@ -135,35 +135,30 @@ Result<OplockSituation> StreamState::situation(const Open& open) {
 }
 
 Result<> StreamState::request_oplock(const Open& open, OplockLevel level, OplockRequest& request) {
-  OplockEffects effects;
-  {
-    const ExclusiveLock passage(passage_);
-    const MutexLock lock(mutex_);
-    const OplockSituation now = TRY(situation(open));
-    TRY(oplock_.request(open.oplock_owner_, level, request, now, effects));
-    take_released(effects);
-    note_state();
-  }
-  deliver(effects);
-  return {};
+  return change_oplock(&Oplock::request, open, level, request);
 }
 
 Result<> StreamState::acknowledge_oplock_break(const Open& open, OplockLevel level,
                                                OplockRequest& request) {
+  return change_oplock(&Oplock::acknowledge, open, level, request);
+}
+
+Result<> StreamState::change_oplock(OplockChange change, const Open& open, OplockLevel level,
+                                    OplockRequest& request) {
   OplockEffects effects;
   {
     const ExclusiveLock passage(passage_);
     const MutexLock lock(mutex_);
     const OplockSituation now = TRY(situation(open));
-    TRY(oplock_.acknowledge(open.oplock_owner_, level, request, now, effects));
-    take_released(effects);
+    TRY((oplock_.*change)(open.oplock_owner_, level, request, now, effects));
+    note_effects(effects);
     note_state();
   }
   deliver(effects);
   return {};
 }
 
-void StreamState::take_released(const OplockEffects& effects) {
+void StreamState::note_effects(const OplockEffects& effects) {
   if (!effects.completions.empty()) ++count_telling_;
   if (effects.released.empty()) return;
   for (OplockWait* wait : effects.released) static_cast<Wait*>(wait)->is_over = true;
@@ -175,7 +170,7 @@ void StreamState::begin_break(const Open* open, OplockOperation operation, Break
   if (open != nullptr) begun.wait.owner = &open->oplock_owner_;
   const MutexLock lock(mutex_);
   begun.waits = oplock_.check(operation, begun.wait, begun.effects);
-  take_released(begun.effects);
+  note_effects(begun.effects);
   has_oplock_ = !oplock_.empty();
 }
 

@@ -61,8 +61,11 @@ class StreamState final : public FileExtension {
   };
   void begin_break(const Open* open, OplockOperation operation, Break& begun) EXCLUDES(mutex_);
   Result<> finish_break(Break& begun) EXCLUDES(passage_, mutex_);
+  using OplockChange = decltype(&Oplock::request);
+  Result<> change_oplock(OplockChange change, const Open& open, OplockLevel level,
+                         OplockRequest& request) EXCLUDES(passage_, mutex_);
   /// For each set of effects, when it has come about; deliver() goes with it.
-  void take_released(const OplockEffects& effects) REQUIRES(mutex_);
+  void note_effects(const OplockEffects& effects) REQUIRES(mutex_);
   void deliver(const OplockEffects& effects) EXCLUDES(passage_, mutex_);
   void wait_until_told() EXCLUDES(passage_, mutex_);
   void note_state() REQUIRES(mutex_);

@@ -62,8 +62,8 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
   if (!wanted && open.state_ != nullptr) {
     // W7, W8: "If (ByteOffset < 0), set ByteOffset to Open.Stream.Size." Where opens do not lock,
     // the stream does it under its own lock, and nobody needs to know the offset before.
-    wanted = TRY(open.stream().sizes())
-    .file_size;
+    const Stream::Sizes sizes = TRY(open.stream().sizes());
+    wanted = sizes.file_size;
   }
   // -1 and -2 may lead to offsets that are not aligned, which the document forgets.
   if (is_unbuffered && !is_aligned(wanted.value_or(0), count)) return NtStatus::InvalidParameter;

@@ -37,8 +37,15 @@ struct AceFlags {
   static constexpr uint8_t Inherited = 0x10;
 };
 
-/// Bits of Ace::access_mask.
+/// Bits of Ace::access_mask, and of what an open asks for. MS-SMB2 2.2.13.1.1
+/// "File_Pipe_Printer_Access".
 struct AccessMask {
+  static constexpr uint32_t ReadData = 0x00000001;
+  static constexpr uint32_t WriteData = 0x00000002;
+  static constexpr uint32_t AppendData = 0x00000004;
+  static constexpr uint32_t ReadAttributes = 0x00000080;
+  static constexpr uint32_t WriteAttributes = 0x00000100;
+  static constexpr uint32_t Synchronize = 0x00100000;
   static constexpr uint32_t FileAll = 0x001F01FF;
   static constexpr uint32_t FileModify = 0x001301BF;
   static constexpr uint32_t FileReadExecute = 0x001200A9;

@@ -326,8 +326,9 @@ Result<IndexEntryView> IndexTree::entry_of(const Node& node, uint32_t offset) co
 }
 
 Result<> IndexTree::refresh(Node& node) {
-  if (node.is_root()) node = TRY(load_root())
-  .node;
+  if (!node.is_root()) return {};
+  auto root = TRY(load_root());
+  node = std::move(root.node);
   return {};
 }
 

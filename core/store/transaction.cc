@@ -71,15 +71,15 @@ Result<> Transaction::begin() {
       journal_.metadata_lock_.unlock();
       return NtStatus::MediaWriteProtected;
     }
-    if (journal_.has_free_slots() && reservations.set_aside(aside)) {
-      std::array end = {static_cast<int64_t>(ondisk::encoded_size(end_record()))};
-      reservations.add(end).value();  // from what is set aside
+    std::array end = {static_cast<int64_t>(ondisk::encoded_size(end_record()))};
+    if (journal_.has_free_slots() && reservations.set_aside(aside) && reservations.add(end)) {
       active_ = true;
       journal_.pages_.set_exclusive(true);
       memory_ = journal_.transaction_memory_.get();
       log_budget_ = aside / 4;
       return {};
     }
+    reservations.release_all();
     journal_.metadata_lock_.unlock();
     TRY(journal_.checkpoint());
   }

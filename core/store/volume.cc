@@ -299,12 +299,11 @@ Result<std::unique_ptr<lfs::LogFile>> Volume::start_log() {
   if (recovery_ != nullptr) start.floor = recovery_->stamp();
   if (log_status_.state == lfs::LogState::Empty) {
     // Whoever emptied the log left no trace of the LSNs that the pages carry.
-    const uint64_t highest = TRY(highest_record_lsn())
-    .raw();
+    const lfs::Lsn highest = TRY(highest_record_lsn());
     const auto geometry = TRY(lfs::LogGeometry::for_new_log(log_store_->size_bytes()));
     const uint64_t jump =
-        highest == 0 ? 0 : kSequenceJump << (64 - geometry.sequence_number_bits());
-    start.floor = lfs::Lsn::from_raw(highest + jump);
+        highest.is_none() ? 0 : kSequenceJump << (64 - geometry.sequence_number_bits());
+    start.floor = lfs::Lsn::from_raw(highest.raw() + jump);
   }
   ondisk::ClientRestart restart;
   restart.bytes_per_cluster = geometry_.cluster_size;

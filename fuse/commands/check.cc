@@ -71,7 +71,10 @@ std::unique_ptr<Recovery> replay(BlockDevice& device, const std::string& source)
   std::string why_not;
   auto recovery = Recovery::replay(device, *geometry, why_not);
   if (!recovery) {
-    if (!why_not.empty()) log_line(LogLevel::Warning, fmt::format("{}: {}", source, why_not));
+    if (why_not.empty()) {
+      why_not = fmt::format("its log could not be read ({})", name_of(recovery.error()));
+    }
+    log_line(LogLevel::Warning, fmt::format("{}: {}", source, why_not));
     return nullptr;
   }
   if (*recovery != nullptr) {
