@@ -1,14 +1,14 @@
 #pragma once
 
-// Usn: a position in the change journal. The journal itself comes with its own issue.
+// Usn: a position in the change journal.
 
 #include <compare>
 #include <cstdint>
 
 namespace ntfs::usn {
 
-/// Update sequence number of the change journal: byte offset of a record in $UsnJrnl:$J; 0 is
-/// "none".
+/// Update sequence number of the change journal: byte offset of a record in $UsnJrnl:$J. In a
+/// file's $STANDARD_INFORMATION 0 says "none"; in $J itself the first record may stand at 0.
 class Usn {
  public:
   constexpr Usn() = default;
