@@ -10,7 +10,7 @@ namespace ntfs {
 namespace {
 
 #if defined(NTFS_CHECK_LOCK_ORDER)
-// Ranks held by this thread, as counts; never two of one rank.
+// Ranks held by this thread, as counts; never two of one rank, but for the two of a PairLock.
 thread_local std::array<int, 16> held{};
 
 void note_acquire(LockRank rank) {
@@ -61,6 +61,18 @@ void Mutex::unlock() {
   note_release(rank_);
 }
 
+void Mutex::lock_pair(Mutex& first, Mutex& second) {
+  note_acquire(first.rank_);
+  first.mutex_.lock();
+  if (&first != &second) second.mutex_.lock();
+}
+
+void Mutex::unlock_pair(Mutex& first, Mutex& second) {
+  if (&first != &second) second.mutex_.unlock();
+  first.mutex_.unlock();
+  note_release(first.rank_);
+}
+
 SharedMutex::SharedMutex(LockRank rank) : rank_(rank) {
   pthread_rwlockattr_t attributes;
   pthread_rwlockattr_init(&attributes);
@@ -80,6 +92,18 @@ void SharedMutex::lock() {
 void SharedMutex::unlock() {
   pthread_rwlock_unlock(&lock_);
   note_release(rank_);
+}
+
+void SharedMutex::lock_pair(SharedMutex& first, SharedMutex& second) {
+  note_acquire(first.rank_);
+  ASSERT(pthread_rwlock_wrlock(&first.lock_) == 0);
+  if (&first != &second) ASSERT(pthread_rwlock_wrlock(&second.lock_) == 0);
+}
+
+void SharedMutex::unlock_pair(SharedMutex& first, SharedMutex& second) {
+  if (&first != &second) pthread_rwlock_unlock(&second.lock_);
+  pthread_rwlock_unlock(&first.lock_);
+  note_release(first.rank_);
 }
 
 void SharedMutex::lock_shared() {

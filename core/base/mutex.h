@@ -51,6 +51,9 @@ enum class LockRank : int {
   Device,         // free rings of the device
 };
 
+template <typename Lockable>
+class PairLock;
+
 class CAPABILITY("mutex") Mutex {
  public:
   explicit Mutex(LockRank rank) : rank_(rank) {}
@@ -62,6 +65,9 @@ class CAPABILITY("mutex") Mutex {
 
  private:
   friend class ConditionVariable;
+  friend class PairLock<Mutex>;
+  static void lock_pair(Mutex& first, Mutex& second) NO_THREAD_SAFETY_ANALYSIS;
+  static void unlock_pair(Mutex& first, Mutex& second) NO_THREAD_SAFETY_ANALYSIS;
   std::mutex mutex_;
   const LockRank rank_;
 };
@@ -80,8 +86,30 @@ class CAPABILITY("shared_mutex") SharedMutex {
   void unlock_shared() RELEASE_SHARED();
 
  private:
+  friend class PairLock<SharedMutex>;
+  static void lock_pair(SharedMutex& first, SharedMutex& second) NO_THREAD_SAFETY_ANALYSIS;
+  static void unlock_pair(SharedMutex& first, SharedMutex& second) NO_THREAD_SAFETY_ANALYSIS;
+
   pthread_rwlock_t lock_;
   const LockRank rank_;
+};
+
+/// For a lock on two objects of one kind: whichever comes first in memory is locked first, so that
+/// two threads with the same pair never wait for each other. The two may be one.
+template <typename Lockable>
+class SCOPED_CAPABILITY PairLock {
+ public:
+  PairLock(Lockable& a, Lockable& b) ACQUIRE(a, b)
+      : first_(&a < &b ? a : b), second_(&a < &b ? b : a) {
+    Lockable::lock_pair(first_, second_);
+  }
+  ~PairLock() RELEASE() { Lockable::unlock_pair(first_, second_); }
+  PairLock(const PairLock&) = delete;
+  PairLock& operator=(const PairLock&) = delete;
+
+ private:
+  Lockable& first_;
+  Lockable& second_;
 };
 
 class SCOPED_CAPABILITY MutexLock {

@@ -50,7 +50,11 @@ void check_with_geometry(VolumeReader& reader, const CheckOptions& options, Find
   check_mft_records(*mft, context);
   check_mft_bitmap(context);
   check_mft_mirror(*mft, context);
-  context.claims.report_overlaps();
+  if (context.geometry().has_refcounts) {
+    check_cluster_references(context);
+  } else {
+    context.claims.report_overlaps();
+  }
   check_cluster_bitmap(context);
   check_names(context);
   check_reachability(context);

@@ -31,7 +31,7 @@ ClusterClaims::ClusterClaims(uint64_t total_clusters, Findings& findings)
       findings_(findings),
       chunks_(divide_up(total_clusters, kChunkClusters)) {}
 
-bool ClusterClaims::claim(ClusterRun run, FileReference owner) {
+bool ClusterClaims::claim(ClusterRun run, FileReference owner, Sharing sharing) {
   const uint64_t end = run.end().raw();
   ASSERT(end <= total_clusters_ && run.lcn.raw() <= end);
   uint64_t fresh = 0;
@@ -42,7 +42,7 @@ bool ClusterClaims::claim(ClusterRun run, FileReference owner) {
     lcn += part;
   }
   claimed_ += fresh;
-  const OwnedRun owned{run.lcn.raw(), run.count.raw(), owner};
+  const OwnedRun owned{run.lcn.raw(), run.count.raw(), owner, sharing};
   const bool alone = fresh == run.count.raw();
   if (!alone && overlaps_.size() < kMaxOverlaps) overlaps_.push_back(owned);
   if (runs_.size() < kMaxOwnedRuns) runs_.push_back(owned);
@@ -86,6 +86,74 @@ void ClusterClaims::report_overlaps() {
     findings_.add({"cluster", second.owner, fmt::format("lcn {:#x}", second.lcn)}, "one owner",
                   fmt::format("{} clusters that belong to {} too", second.count, others),
                   "a cluster is claimed twice");
+  }
+}
+
+namespace {
+
+/// A place where what a cluster counts for changes.
+struct Edge {
+  uint64_t lcn;
+  int64_t change;  // of the runs that have the clusters from here on
+  int64_t alone;   // of those that may not share them
+  friend bool operator<(const Edge& a, const Edge& b) { return a.lcn < b.lcn; }
+};
+
+}  // namespace
+
+/// Clusters of several claims. Those of a claim that may not share are findings instead.
+std::vector<ondisk::ClusterReferences> ClusterClaims::count_shared() {
+  std::vector<Edge> edges;
+  for (const OwnedRun& run : runs_) {
+    const int64_t alone = run.sharing == Sharing::None ? 1 : 0;
+    edges.push_back({run.lcn, 1, alone});
+    edges.push_back({run.lcn + run.count, -1, -alone});
+  }
+  std::sort(edges.begin(), edges.end());
+  std::vector<ondisk::ClusterReferences> shared;
+  int64_t count = 0;
+  int64_t alone = 0;
+  uint64_t first = 0;
+  for (const Edge& edge : edges) {
+    const ClusterRun part{Lcn(first), ClusterCount(edge.lcn - first)};
+    if (edge.lcn > first && count >= 2 && alone > 0) {
+      findings_.add({"cluster", {}, fmt::format("lcn {:#x}", first)}, "one owner",
+                    fmt::format("{} clusters that {} runs have", part.count.raw(), count),
+                    "a cluster of metadata is claimed twice");
+    } else if (edge.lcn > first && count >= 2) {
+      shared.push_back({part, static_cast<uint32_t>(count)});
+    }
+    count += edge.change;
+    alone += edge.alone;
+    first = edge.lcn;
+  }
+  return shared;
+}
+
+void ClusterClaims::compare_with(const std::vector<ondisk::ClusterReferences>& counts) {
+  std::vector<Edge> edges;  // `alone`: as the counts have it
+  for (const auto& [run, references] : count_shared()) {
+    edges.push_back({run.lcn.raw(), references, 0});
+    edges.push_back({run.end().raw(), -int64_t{references}, 0});
+  }
+  for (const auto& [run, references] : counts) {
+    edges.push_back({run.lcn.raw(), 0, references});
+    edges.push_back({run.end().raw(), 0, -int64_t{references}});
+  }
+  std::sort(edges.begin(), edges.end());
+  int64_t claimed = 0;
+  int64_t counted = 0;
+  uint64_t first = 0;
+  for (const Edge& edge : edges) {
+    if (edge.lcn > first && claimed != counted) {
+      findings_.add(
+          {"$Refcounts", {}, fmt::format("lcn {:#x}, {} clusters", first, edge.lcn - first)},
+          claimed == 0 ? "no count" : fmt::format("{} references", claimed),
+          fmt::format("{}", counted), "the count of a shared cluster is wrong");
+    }
+    claimed += edge.change;
+    counted += edge.alone;
+    first = edge.lcn;
   }
 }
 

@@ -11,6 +11,7 @@
 #include "core/base/units.h"
 #include "core/check/findings.h"
 #include "core/check/volume_reader.h"
+#include "core/ondisk/cluster_references.h"
 
 namespace ntfs::check {
 
@@ -21,10 +22,16 @@ class ClusterClaims {
 
   /// Claims `run`, which must lie on the volume, for a file. False when one of its clusters was
   /// claimed before; report_overlaps() reports that.
-  bool claim(ClusterRun run, FileReference owner);
+  bool claim(ClusterRun run, FileReference owner) { return claim(run, owner, Sharing::None); }
+  /// Whether other runs may have the clusters, too: file data where clusters are counted.
+  enum class Sharing { None, Counted };
+  bool claim(ClusterRun run, FileReference owner, Sharing sharing);
   uint64_t count_claimed() const { return claimed_; }
   /// Reports each overlap with both owners. Call once, after the last claim.
   void report_overlaps();
+  /// In place of report_overlaps(), where file data may share clusters: compares with `counts`, in
+  /// the order of their lcns.
+  void compare_with(const std::vector<ondisk::ClusterReferences>& counts);
   /// Compares with the bits of `bitmap`, the value of $Bitmap.
   void compare_with(const Stream& bitmap, VolumeReader& reader);
 
@@ -41,9 +48,11 @@ class ClusterClaims {
     uint64_t lcn;
     uint64_t count;
     FileReference owner;
+    Sharing sharing;
   };
   struct Difference;
 
+  std::vector<ondisk::ClusterReferences> count_shared();
   uint64_t claim_in_chunk(Chunk& chunk, uint64_t first, uint64_t count);
   void compare_chunk(uint64_t chunk_index, ByteView bits, Difference& difference);
   void report(Difference& difference);

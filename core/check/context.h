@@ -117,8 +117,10 @@ struct Context {
   std::vector<ViewEntry> security_hashes;  ///< $Secure:$SDH
   std::vector<ViewEntry> reparse_index;    ///< $Reparse:$R
   std::vector<ViewEntry> object_id_index;  ///< $ObjId:$O
+  std::vector<ViewEntry> refcounts_index;  ///< $Refcounts:$C
   bool has_reparse_index = false;
   bool has_object_id_index = false;
+  bool has_refcounts_index = false;
   uint64_t highest_lsn = 0;
   FileReference highest_lsn_owner;
   std::vector<ReparseClaim> reparse_points;

@@ -6,6 +6,7 @@
 
 #include "core/check/index_check.h"
 #include "core/ondisk/attribute_values.h"
+#include "core/ondisk/cluster_references.h"
 #include "core/ondisk/reparse_point.h"
 #include "core/ondisk/utf16.h"
 
@@ -283,6 +284,10 @@ std::vector<ViewEntry>* FileCheck::view_entries(std::u16string_view name) {
   if (extend_name_ == u"$ObjId" && name == u"$O") {
     context_.has_object_id_index = true;
     return &context_.object_id_index;
+  }
+  if (extend_name_ == ondisk::kRefcountsName && name == ondisk::kRefcountsIndex) {
+    context_.has_refcounts_index = true;
+    return &context_.refcounts_index;
   }
   return nullptr;
 }

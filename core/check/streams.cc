@@ -191,6 +191,10 @@ bool Assembler::check_extents(std::span<const Attribute* const> extents, Stream&
 }
 
 bool Assembler::claim_runs(const Attribute& first, const Stream& stream) {
+  using Sharing = ClusterClaims::Sharing;
+  const bool may_share = context_.geometry().has_refcounts && first.type == AttributeType::Data &&
+                         first.name.empty() && file_.record() >= ondisk::kFirstUserRecord;
+  const Sharing sharing = may_share ? Sharing::Counted : Sharing::None;
   bool alone = true;
   bool hole = false;
   uint64_t fragments = 0;
@@ -200,7 +204,7 @@ bool Assembler::claim_runs(const Attribute& first, const Stream& stream) {
       continue;
     }
     ++fragments;
-    alone = context_.claims.claim({run.lcn, run.count}, file_) && alone;
+    alone = context_.claims.claim({run.lcn, run.count}, file_, sharing) && alone;
   }
   context_.report.fragments += fragments;
   if (fragments > 1) ++context_.report.fragmented_attributes;

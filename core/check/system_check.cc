@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "core/base/trace.h"
 #include "core/ondisk/attribute_values.h"
+#include "core/ondisk/cluster_references.h"
 
 namespace ntfs::check {
 
@@ -137,6 +139,27 @@ void check_cluster_bitmap(Context& context) {
     return;
   }
   context.claims.compare_with(*bitmap, context.reader);
+}
+
+void check_cluster_references(Context& context) {
+  const Place place{"$Refcounts", {}, "$C"};
+  if (!context.has_refcounts_index) {
+    context.findings.add(place, "present", "absent", "the counts of shared clusters are missing");
+  }
+  std::vector<ondisk::ClusterReferences> counts;
+  for (const ViewEntry& entry : context.refcounts_index) {
+    const auto parsed = ondisk::parse_cluster_references(
+        entry.key, entry.data, context.geometry().total_clusters, {"$Refcounts"});
+    if (!parsed) {
+      context.findings.add(place, last_corruption());
+    } else if (!counts.empty() && parsed->run.lcn < counts.back().run.end()) {
+      context.findings.add(place, counts.back().run.end().raw(), parsed->run.lcn.raw(),
+                           "two entries count the same cluster");
+    } else {
+      counts.push_back(*parsed);
+    }
+  }
+  context.claims.compare_with(counts);
 }
 
 void check_system_files(Context& context) {

@@ -10,6 +10,8 @@ namespace ntfs::check {
 void check_boot_sectors(VolumeReader& reader, Findings& findings);
 /// $Bitmap against the claimed clusters.
 void check_cluster_bitmap(Context& context);
+/// Clusters that several attributes claim against $Refcounts, on volumes that have it.
+void check_cluster_references(Context& context);
 /// $Volume, $AttrDef, $UpCase, $Boot, $BadClus, and where the boot sector says $MFT is.
 void check_system_files(Context& context);
 /// The restart pages of $LogFile: is there one, and does it say that nothing is to be replayed?

@@ -9,6 +9,7 @@ namespace ntfs::ondisk {
 namespace {
 
 constexpr std::array<char, 8> kOemId = {'N', 'T', 'F', 'S', ' ', ' ', ' ', ' '};
+constexpr std::array<char, 8> kRefcountsOemId = {'N', 'T', 'F', 'S', '+', 'R', 'E', 'F'};
 constexpr uint16_t kEndMarker = 0xAA55;
 constexpr uint32_t kDriveSignature = 0x00800080;
 constexpr uint32_t kMinIndexBlockBytes = 512;
@@ -109,11 +110,11 @@ Result<> parse_places(const BootSector& raw, uint64_t device_bytes, VolumeGeomet
 Result<VolumeGeometry> parse_boot_sector(ByteView bytes, uint64_t device_bytes,
                                          const Origin& origin) {
   const auto raw = view_as<BootSector>(bytes);
-  if (!raw || (*raw)->oem_id != kOemId || (*raw)->end_marker.get() != kEndMarker) {
-    return NtStatus::UnrecognizedVolume;
-  }
+  if (!raw || (*raw)->end_marker.get() != kEndMarker) return NtStatus::UnrecognizedVolume;
   const BootSector& sector = **raw;
   VolumeGeometry geometry;
+  geometry.has_refcounts = sector.oem_id == kRefcountsOemId;
+  if (!geometry.has_refcounts && sector.oem_id != kOemId) return NtStatus::UnrecognizedVolume;
   TRY(parse_sizes(sector, geometry, origin));
   TRY(parse_places(sector, device_bytes, geometry, origin));
   geometry.serial = sector.serial.get();
@@ -134,7 +135,7 @@ std::array<std::byte, kBootSectorBytes> serialize_boot_sector(const VolumeGeomet
 
   BootSector sector{};
   sector.jump = {std::byte{0xEB}, std::byte{0x52}, std::byte{0x90}};  // to boot_code
-  sector.oem_id = kOemId;
+  sector.oem_id = geometry.has_refcounts ? kRefcountsOemId : kOemId;
   sector.bytes_per_sector.set(static_cast<uint16_t>(geometry.sector_size));
   sector.sectors_per_cluster =
       std::byte{encode_cluster_size(geometry.cluster_size, geometry.sector_size)};
@@ -166,10 +167,11 @@ std::array<std::byte, kBootSectorBytes> serialize_boot_sector(const VolumeGeomet
 std::string describe(const VolumeGeometry& geometry) {
   return fmt::format(
       "sectors of {} B, clusters of {} B, file records of {} B, index blocks of {} B; {} sectors, "
-      "{} clusters; $MFT at lcn {}, $MFTMirr at lcn {}; serial {:016X}",
+      "{} clusters{}; $MFT at lcn {}, $MFTMirr at lcn {}; serial {:016X}",
       geometry.sector_size, geometry.cluster_size, geometry.file_record_size,
       geometry.index_block_size, geometry.total_sectors, geometry.total_clusters,
-      geometry.mft_lcn.raw(), geometry.mftmirr_lcn.raw(), geometry.serial);
+      geometry.has_refcounts ? ", shared by reference counts" : "", geometry.mft_lcn.raw(),
+      geometry.mftmirr_lcn.raw(), geometry.serial);
 }
 
 }  // namespace ntfs::ondisk

@@ -18,7 +18,7 @@ constexpr uint32_t kMaxClusterBytes = 2u << 20;
 
 struct BootSector {
   std::array<std::byte, 3> jump;
-  std::array<char, 8> oem_id;  // "NTFS    "
+  std::array<char, 8> oem_id;  // "NTFS    ", or "NTFS+REF": clusters may be shared
   le16 bytes_per_sector;
   std::byte sectors_per_cluster;  // power of two up to 0x80; above: 2^(256 - value)
   std::array<std::byte, 7> zero;  // FAT only: reserved sectors, FATs, root entries, sectors
@@ -60,6 +60,9 @@ struct VolumeGeometry {
   uint32_t hidden_sectors = 0;  ///< sectors before the volume on its disk
   uint16_t sectors_per_track = 0;
   uint16_t heads = 0;
+  /// Files may share clusters, as $Extend\$Refcounts says. Such a volume is no NTFS for
+  /// whoever does not know that: it would free or overwrite what others use.
+  bool has_refcounts = false;
 
   uint64_t volume_bytes() const { return total_sectors * sector_size; }
   /// Where the copy of the boot sector stands.

@@ -123,7 +123,7 @@ Result<> write_files(VolumeWriter& writer, const SystemFileInit& init) {
   ByteVector root_index = build_root_index_block(init);
   protect(root_index);
   TRY(writer.write_value(layout.root_index, root_index));
-  TRY(writer.write_value(layout.mft_bitmap, build_mft_bitmap()));
+  TRY(writer.write_value(layout.mft_bitmap, build_mft_bitmap(layout)));
   TRY(writer.write_bitmap());
   const ByteVector records = protected_records(init);
   TRY(writer.write_value(layout.mft, records));

@@ -25,6 +25,7 @@ constexpr uint64_t kQuotaRecord = 24;
 constexpr uint64_t kObjIdRecord = 25;
 constexpr uint64_t kReparseRecord = 26;
 constexpr uint64_t kDeletedRecord = 27;  ///< directory for files that are unlinked and still open
+constexpr uint64_t kRefcountsRecord = 28;  ///< only where clusters may be shared
 
 constexpr size_t kMaxLabelUnits = 32;
 constexpr uint64_t kMinVolumeBytes = uint64_t{8} << 20;
@@ -45,6 +46,7 @@ struct FormatOptions {
   std::optional<uint64_t> serial;        ///< random unless given
   std::optional<ondisk::FileTime> time;  ///< of all files; now unless given
   DeviceContent content = DeviceContent::Unknown;
+  bool reflink = false;  ///< let files share clusters; other drivers then refuse the volume
 };
 
 struct FormatSummary {

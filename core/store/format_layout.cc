@@ -182,6 +182,7 @@ Result<VolumeLayout> plan_layout(const FormatOptions& options, uint64_t device_b
                               "of {} bytes.",
                               log_bytes, size_bytes));
   }
+  geometry.has_refcounts = options.reflink;
   geometry.mft_lcn = layout.mft.lcn;
   geometry.mftmirr_lcn = layout.mftmirr.lcn;
   return layout;

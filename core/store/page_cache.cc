@@ -20,7 +20,7 @@ struct StreamCode {
   std::u16string_view name;
   uint8_t code;
 };
-constexpr std::array<StreamCode, 22> kStreamCodes{{
+constexpr std::array<StreamCode, 24> kStreamCodes{{
     {AttributeType::Data, u"", 1},
     {AttributeType::Bitmap, u"", 2},
     {AttributeType::AttributeList, u"", 3},
@@ -43,6 +43,8 @@ constexpr std::array<StreamCode, 22> kStreamCodes{{
     {AttributeType::Data, u"$J", 20},
     {AttributeType::Data, u"$Max", 21},
     {AttributeType::LoggedUtilityStream, u"", 22},
+    {AttributeType::IndexAllocation, u"$C", 23},
+    {AttributeType::Bitmap, u"$C", 24},
 }};
 
 }  // namespace

@@ -27,6 +27,21 @@ uint64_t count_allocated(const Runlist& runs, Vcn vcn, uint64_t count) {
   return total;
 }
 
+uint64_t count_shared(ClusterRefcounts* refcounts, const Runlist& runs, Vcn vcn, uint64_t count) {
+  if (refcounts == nullptr) return 0;
+  const Vcn stop = vcn + ClusterCount(count);
+  uint64_t total = 0;
+  const auto list = runs.runs();
+  for (auto it = list.from(runs.index_of(vcn)); it != list.end() && (*it).vcn < stop; ++it) {
+    const Run& run = *it;
+    if (run.lcn.is_hole()) continue;
+    const Vcn start = std::max(run.vcn, vcn);
+    const ClusterRun part{run.lcn + (start - run.vcn), std::min(run.end(), stop) - start};
+    total += refcounts->count_shared(part).raw();
+  }
+  return total;
+}
+
 Stream::Stream(Volume& volume, File& file)
     : volume_(volume),
       file_(file),
@@ -113,7 +128,14 @@ Result<Stream::Sizes> Stream::sizes() {
     result.mapped = result.allocated;
   } else {
     const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
-    result.allocated = (runs.allocated().raw() + promised_) * cluster_size_;
+    // What is promised for a copy of shared clusters takes their place.
+    uint64_t replaced = 0;
+    for (const auto& [first, segment] : buffer_.segments()) {
+      replaced += count_shared(volume_.refcounts(), runs, Vcn(first * clusters_per_unit_),
+                               segment.count * clusters_per_unit_);
+    }
+    const uint64_t promised = promised_ - std::min(promised_, replaced);
+    result.allocated = (runs.allocated().raw() + promised) * cluster_size_;
     result.mapped = std::max(runs.end().raw() * cluster_size_, align_up(file_size_, cluster_size_));
   }
   return result;
@@ -127,11 +149,13 @@ Result<Runlist> Stream::runs() {
 
 // Promises and accounts.
 
-/// Clusters that these units lack.
+/// Clusters that these units lack, or must not write to.
 uint64_t Stream::missing_clusters(uint64_t first_unit, uint64_t count) const {
   const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
   const uint64_t clusters = count * clusters_per_unit_;
-  return clusters - count_allocated(runs, Vcn(first_unit * clusters_per_unit_), clusters);
+  const Vcn first(first_unit * clusters_per_unit_);
+  return clusters - count_allocated(runs, first, clusters) +
+         count_shared(volume_.refcounts(), runs, first, clusters);
 }
 
 /// Promises what those of the units that are not buffered lack. DiskFull.

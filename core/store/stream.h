@@ -109,6 +109,14 @@ class Stream {
   Result<> punch(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// The range reads as zeros; its clusters stay (or are allocated). KeepSize::No: grows the file.
   Result<> zero(uint64_t offset, uint64_t length, KeepSize keep) EXCLUDES(mutex_, change_mutex_);
+  /// [offset, offset + length) becomes what `source` has from `from` on, in the same clusters, on a
+  /// volume with reference counts; the file grows to cover it. Offsets are multiples of the cluster
+  /// size; so is the length, unless the range ends at or behind the end of this file. The source
+  /// reaches to the end of the range's last cluster, rounded up. Returns the bytes done: all, or
+  /// fewer where there are many runs and space for the counts ran out. InvalidParameter: offsets,
+  /// ends, or the ranges overlap. NotSupported: no such volume, compressed, or always written to.
+  Result<uint64_t> share(Stream& source, uint64_t from, uint64_t offset, uint64_t length)
+      EXCLUDES(mutex_, change_mutex_);
   /// The first offset >= `offset` of that kind; holes are what is not allocated and not buffered,
   /// or past the valid data length. The end of the file is a hole. NoMoreEntries: no data from
   /// there on, or `offset` at or past the end.
@@ -199,6 +207,28 @@ class Stream {
   void fill_gaps(Flight& flight) const;
   void add_missing(Flight& flight, uint64_t first_unit, uint64_t count) const
       REQUIRES_SHARED(mutex_);
+  void add_shared(Flight& flight, const Run& run) const REQUIRES_SHARED(mutex_);
+
+  // stream_share.cc
+  struct Clone;
+  Result<> drop_shared_tail() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  bool has_shared_tail_before(uint64_t unit) const REQUIRES_SHARED(mutex_);
+  Result<> bring_in_tail() REQUIRES(mutex_);
+  Result<> ensure_space_for_copies(uint64_t from, uint64_t to) REQUIRES(change_mutex_)
+      EXCLUDES(mutex_);
+  Result<> replace_shared(Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Vcn plan_replacing(Flight& flight, Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<std::optional<uint64_t>> try_share(Stream& source, Clone& clone)
+      EXCLUDES(mutex_, change_mutex_);
+  Result<uint64_t> seal_tail() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<uint64_t> share_runs(Stream& source, const Clone& clone)
+      REQUIRES(change_mutex_, mutex_, source.mutex_);
+  Run cloned_run(const Stream& source, const Clone& clone, Vcn at) const
+      REQUIRES(mutex_, source.mutex_);
+  Result<ClusterCount> exchange_run(Transaction& transaction, Runlist& after, Run run)
+      REQUIRES(mutex_);
+  Result<Vcn> share_step(Stream& source, const Clone& clone, Vcn first)
+      REQUIRES(change_mutex_, mutex_, source.mutex_);
 
   // stream_flight.cc
   Result<> fly(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
@@ -235,7 +265,7 @@ class Stream {
   struct Middle;  // the whole units of a range
   Middle split_range(uint64_t from, uint64_t to) const REQUIRES_SHARED(mutex_);
   Result<> fill_holes(uint64_t from, uint64_t to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
-  Result<> ensure_space(Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> ensure_space(ClusterCount wanted);
   Vcn plan_filling(Flight& flight, Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<> punch_units(const Middle& middle) REQUIRES(change_mutex_, mutex_);
   Result<Vcn> punch_step(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);

@@ -37,6 +37,11 @@ void Stream::Flight::add_stretch(const Stretch& stretch) {
   stretches.push_back(stretch);
 }
 
+void Stream::Flight::add_shared(const Stretch& stretch) {
+  add_stretch(stretch);
+  if (++shared_parts <= kMostSharedParts) most_clusters = wanted().raw();
+}
+
 void Stream::Flight::add_extra(const std::vector<Stretch>& fillings) {
   if (fillings.empty()) return;
   stretches.insert(stretches.end(), fillings.begin(), fillings.end());
@@ -88,8 +93,9 @@ Result<> Stream::promise_extra(Flight& flight) {
 
 Result<> Stream::claim(Flight& flight) {
   TRY(promise_extra(flight));
-  const ClusterCount wanted = flight.wanted();
+  ClusterCount wanted = flight.wanted();
   if (wanted == ClusterCount(0)) return {};
+  if (flight.shared_parts > kMostSharedParts) wanted = ClusterCount(flight.most_clusters);
   Lcn hint;
   {
     const SharedLock lock(mutex_);
@@ -168,6 +174,10 @@ void Stream::take_off(Flight& flight) {
   ClusterCount used;
   for (const Flight::Stretch& stretch : flight.stretches) {
     flight.first_change = std::min(flight.first_change, stretch.vcn);
+    if (volume_.refcounts() != nullptr) {
+      const auto left = runs_.allocated_in(stretch.vcn, stretch.count);
+      flight.released.insert(flight.released.end(), left.begin(), left.end());
+    }
     for (Vcn at = stretch.vcn; at < stretch.end();) {
       const ClusterRun& run = flight.claimed[index];
       const ClusterCount count = std::min(stretch.end() - at, run.count - used);
@@ -321,6 +331,7 @@ Result<> Stream::log(const Flight& flight) {
   for (const ClusterRun& run : flight.claimed) {
     TRY(volume_.clusters().set_allocated(transaction, run));
   }
+  for (const ClusterRun& run : flight.released) TRY(volume_.release_clusters(transaction, run));
   Attributes attributes(volume_, file_.reference());
   if (flight.was_resident) {
     TRY(attributes.make_nonresident(transaction, AttributeType::Data, u"", flight.after,
@@ -341,6 +352,7 @@ void Stream::land(Flight& flight) {
   const ExclusiveLock lock(mutex_);
   planned_ = nullptr;
   if (flight.changes_runs || flight.was_resident) runs_ = std::move(flight.after);
+  if (!flight.released.empty()) ++count_frees_;
   resident_ = false;
   disk_file_size_ = flight.sizes.file_size;
   disk_valid_ = flight.sizes.valid_data_length;

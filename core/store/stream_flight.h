@@ -4,9 +4,13 @@
 // clusters they get, and what the transaction behind them will say. For the sources of Stream only.
 
 #include "core/ondisk/attribute_record.h"
+#include "core/store/cluster_refcounts.h"
 #include "core/store/stream.h"
 
 namespace ntfs {
+
+/// Parts of shared clusters that one transaction gives up: up to three changes of an index each.
+constexpr size_t kMostSharedParts = 128;
 
 struct Stream::Flight {
   /// Units whose memory is contiguous.
@@ -17,7 +21,7 @@ struct Stream::Flight {
     ChunkRef chunk;  ///< keeps the memory
     uint64_t end() const { return first + count; }
   };
-  /// Neighbouring clusters without an lcn, to be claimed.
+  /// Neighbouring clusters that get new lcns, to be claimed: they have none, or shared ones.
   struct Stretch {
     Vcn vcn;
     ClusterCount count;
@@ -28,6 +32,8 @@ struct Stream::Flight {
 
   std::vector<Piece> pieces;
   std::vector<Stretch> stretches;
+  size_t shared_parts = 0;      ///< runs of shared clusters in them: each is released by itself
+  uint64_t most_clusters = 0;   ///< of the stretches, with as many parts as one transaction takes
   bool needs_extra = false;     ///< an allocation: without its clusters it fails
   bool is_foreign = false;      ///< the memory is a caller's
   bool sets_file_size = false;  ///< nothing else is buffered: the file size in memory goes to disk
@@ -45,6 +51,7 @@ struct Stream::Flight {
   std::vector<ClusterRun> claimed;
   uint64_t extra = 0;  ///< promised in addition, clusters
   bool is_trimmed = false;
+  std::vector<ClusterRun> released;  ///< shared ones that it leaves
   Runlist after;
   bool changes_runs = false;
   Vcn first_change;
@@ -54,11 +61,17 @@ struct Stream::Flight {
   ClusterCount wanted() const;
   /// Joins it to the last one where that is possible. In order of vcn.
   void add_stretch(const Stretch& stretch);
+  /// The same for shared clusters.
+  void add_shared(const Stretch& stretch);
   /// Puts stretches that nobody promised in their places among the others.
   void add_extra(const std::vector<Stretch>& fillings);
   /// Units from piece `index` on without a gap.
   uint64_t contiguous_units(size_t index) const;
 };
+
+/// Those of the allocated clusters of [vcn, vcn + count) that other runs have, too. `refcounts`:
+/// null where clusters are not shared.
+uint64_t count_shared(ClusterRefcounts* refcounts, const Runlist& runs, Vcn vcn, uint64_t count);
 
 /// Clusters of [vcn, vcn + count) that are allocated.
 uint64_t count_allocated(const Runlist& runs, Vcn vcn, uint64_t count);

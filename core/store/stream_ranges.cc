@@ -55,7 +55,12 @@ Result<> Stream::allocate(uint64_t offset, uint64_t length, KeepSize keep) {
 Result<> Stream::fill_holes(uint64_t from, uint64_t to) {
   Vcn at(from / cluster_size_);
   const Vcn end(divide_up(to, cluster_size_));
-  TRY(ensure_space(at, end));
+  ClusterCount wanted = end - at;
+  {
+    const SharedLock lock(mutex_);
+    wanted -= ClusterCount(count_allocated(runs_, at, wanted.raw()));
+  }
+  TRY(ensure_space(wanted));
   while (at < end) {
     Flight flight;
     flight.needs_extra = true;
@@ -68,12 +73,7 @@ Result<> Stream::fill_holes(uint64_t from, uint64_t to) {
   return {};
 }
 
-Result<> Stream::ensure_space(Vcn from, Vcn to) {
-  ClusterCount wanted = to - from;
-  {
-    const SharedLock lock(mutex_);
-    wanted -= ClusterCount(count_allocated(runs_, from, wanted.raw()));
-  }
+Result<> Stream::ensure_space(ClusterCount wanted) {
   if (wanted <= volume_.clusters().available()) return {};
   if (volume_.reclaim() && wanted <= volume_.clusters().available()) return {};
   return NtStatus::DiskFull;
@@ -157,19 +157,24 @@ Result<> Stream::punch_units(const Middle& middle) {
 Result<Vcn> Stream::punch_step(Vcn from, Vcn to) {
   Vcn stop = from;
   uint64_t clusters = 0;
-  std::vector<ClusterRun> freed;
-  const auto runs = runs_.runs();
-  for (size_t i = runs_.index_of(from); i < runs.size() && stop < to; ++i) {
-    if (freed.size() >= kMostRunsFreed || clusters >= kMostClustersFreed) break;
-    const Vcn start = std::max(runs[i].vcn, from);
-    stop = std::min(runs[i].end(), to);
-    if (runs[i].lcn.is_hole()) continue;
+  size_t count_freed = 0;
+  ClusterRefcounts* refcounts = volume_.refcounts();
+  const size_t most_freed = refcounts != nullptr ? kMostSharedParts : kMostRunsFreed;
+  while (stop < std::min(to, runs_.end())) {
+    if (count_freed >= most_freed || clusters >= kMostClustersFreed) break;
+    const Vcn start = stop;
+    const Run run = runs_.find(start);
+    stop = std::min(run.end(), to);
+    if (run.lcn.is_hole()) continue;
     const uint64_t most = align_up(kMostClustersFreed - clusters, clusters_per_unit_);
     stop = std::min(stop, Vcn(align_down(start.raw(), clusters_per_unit_) + most));
-    freed.push_back({runs[i].lcn + (start - runs[i].vcn), stop - start});
+    if (refcounts != nullptr) {
+      stop = start + refcounts->first_part({run.lcn, stop - start}).run.count;
+    }
+    ++count_freed;
     clusters += (stop - start).raw();
   }
-  if (freed.empty()) return stop;
+  if (count_freed == 0) return stop;
   if (stop < to) stop = Vcn(align_down(stop.raw(), clusters_per_unit_));
   TRY(log_punch(from, stop));
   const uint64_t first_unit = from.raw() / clusters_per_unit_;
@@ -182,7 +187,7 @@ Result<> Stream::log_punch(Vcn from, Vcn to) {
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
   for (const ClusterRun& run : runs_.allocated_in(from, to - from)) {
-    TRY(volume_.clusters().free_clusters(transaction, run));
+    TRY(volume_.release_clusters(transaction, run));
   }
   Runlist after = runs_;
   after.replace(from, Lcn::hole(), to - from);
@@ -209,6 +214,7 @@ Result<> Stream::zero(uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(ensure_writable());
   const MutexLock change(change_mutex_);
   TRY(sweep(Sweep::Everything, Form::Nonresident));
+  TRY(ensure_space_for_copies(offset, offset + length));
   TRY(fill_holes(offset, offset + length));
   uint64_t end = 0;
   Middle middle;
@@ -216,6 +222,10 @@ Result<> Stream::zero(uint64_t offset, uint64_t length, KeepSize keep) {
     const SharedLock lock(mutex_);
     end = std::min(offset + length, file_size_);
     if (offset < end) middle = split_range(offset, end);
+  }
+  if (!middle.empty() && volume_.refcounts() != nullptr) {
+    TRY(replace_shared(Vcn(middle.first_unit * clusters_per_unit_),
+                       Vcn(middle.end_unit * clusters_per_unit_)));
   }
   if (!middle.empty()) TRY(zero_on_device(middle));
   if (offset < end) {

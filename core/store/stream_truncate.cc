@@ -104,8 +104,10 @@ Result<> Stream::free_from_end(Transaction& transaction, Runlist& runs, Vcn end)
       }
       const uint64_t most = kMostClustersFreed - clusters;
       if ((last.end() - from).raw() > most) from = Vcn(last.end().raw() - most);
-      const ClusterRun freed{last.lcn + (from - last.vcn), last.end() - from};
-      TRY(volume_.clusters().free_clusters(transaction, freed));
+      ClusterRun freed{last.lcn + (from - last.vcn), last.end() - from};
+      if (volume_.refcounts() != nullptr) freed = volume_.refcounts()->last_part(freed).run;
+      from = Vcn(last.end().raw() - freed.count.raw());
+      TRY(volume_.release_clusters(transaction, freed));
       clusters += freed.count.raw();
     }
     runs.truncate(from);

@@ -114,6 +114,7 @@ Result<uint64_t> Stream::try_buffer(const Place& place, ByteView from, const Pre
   TRY(keep_resident_value());
   const uint64_t end = offset + from.size();
   const uint64_t first = offset / unit_bytes_;
+  if (has_shared_tail_before(first)) TRY(bring_in_tail());
   TRY(promise_units(first, divide_up(end, unit_bytes_) - first));
   const auto ready = bring_in_edges(offset, end);
   if (!ready) {
@@ -237,7 +238,8 @@ bool Stream::is_plain_overwrite(uint64_t offset, uint64_t length) const {
   if (buffer_.overlaps(first_unit, divide_up(end, unit_bytes_) - first_unit)) return false;
   const uint64_t first = offset / cluster_size_;
   const uint64_t count = divide_up(end, cluster_size_) - first;
-  return count_allocated(runs_, Vcn(first), count) == count;
+  return count_allocated(runs_, Vcn(first), count) == count &&
+         count_shared(volume_.refcounts(), runs_, Vcn(first), count) == 0;
 }
 
 Result<> Stream::overwrite(uint64_t offset, ByteView from) {

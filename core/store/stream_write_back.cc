@@ -51,6 +51,7 @@ Result<> Stream::sweep(Sweep kind, Form form) {
 }
 
 Result<> Stream::sweep_steps(Sweep kind, Form form) {
+  TRY(drop_shared_tail());
   if (form == Form::Nonresident) {
     const ExclusiveLock lock(mutex_);
     TRY(keep_resident_value());
@@ -206,7 +207,8 @@ void Stream::fill_gaps(Flight& flight) const {
   flight.add_extra(fillings);
 }
 
-/// Adds those of the units' clusters that have no lcn; none behind the end of the file.
+/// Adds those of the units' clusters that have no lcn, none behind the end of the file; and those
+/// that are shared.
 void Stream::add_missing(Flight& flight, uint64_t first_unit, uint64_t count) const {
   const Vcn limit(divide_up(flight.file_size, cluster_size_));
   const Vcn stop = std::min(Vcn((first_unit + count) * clusters_per_unit_), limit);
@@ -215,8 +217,24 @@ void Stream::add_missing(Flight& flight, uint64_t first_unit, uint64_t count) co
   for (size_t i = runs_.index_of(at); at < stop; ++i) {
     const bool is_behind = i >= runs.size();
     const Vcn next = is_behind ? stop : std::min(stop, runs[i].end());
-    if (is_behind || runs[i].lcn.is_hole()) flight.add_stretch({at, next - at, false, false});
+    if (is_behind || runs[i].lcn.is_hole()) {
+      flight.add_stretch({at, next - at, false, false});
+    } else {
+      add_shared(flight, {at, runs[i].lcn + (at - runs[i].vcn), next - at});
+    }
     at = next;
+  }
+}
+
+/// Adds what is shared of a run.
+void Stream::add_shared(Flight& flight, const Run& run) const {
+  if (volume_.refcounts() == nullptr) return;
+  for (ClusterCount done; done < run.count;) {
+    const auto part = volume_.refcounts()->first_part({run.lcn + done, run.count - done});
+    if (part.is_shared) {
+      flight.add_shared({run.vcn + done, part.run.count, false, false});
+    }
+    done += part.run.count;
   }
 }
 
@@ -227,6 +245,7 @@ Result<bool> Stream::write_through(uint64_t offset, ByteView from) {
   const MutexLock change(change_mutex_);
   // What lies below goes first.
   if (is_dirty()) TRY(sweep(Sweep::Everything, Form::AsFits));
+  TRY(drop_shared_tail());
   while (!from.empty()) {
     Flight flight;
     if (!TRY(begin_direct(flight, offset, from))) return false;
@@ -243,6 +262,7 @@ Result<bool> Stream::begin_direct(Flight& flight, uint64_t offset, ByteView from
   const uint64_t first = offset / unit_bytes_;
   const uint64_t count = from.size() / unit_bytes_;
   if (is_value_on_disk() || buffer_.overlaps(first, count)) return false;
+  if (has_shared_tail_before(first)) return false;
   TRY(promise_units(first, count));
   // Nobody changes what is in flight.
   auto* memory = const_cast<std::byte*>(from.data());

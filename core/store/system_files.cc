@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ondisk/cluster_references.h"
 #include "core/ondisk/file_record.h"
 #include "core/ondisk/index_block.h"
 #include "core/ondisk/mapping_pairs.h"
@@ -55,7 +56,7 @@ std::vector<SystemFile> list_system_files(const VolumeLayout& layout) {
   const uint32_t view = FileAttributes::ViewIndexPresent;
   const uint64_t extend = ondisk::kExtendRecord;
   const uint64_t root = ondisk::kRootRecord;
-  return {
+  std::vector<SystemFile> files = {
       file(ondisk::kAttrDefRecord, u"$AttrDef", layout.attribute_definitions,
            kAttributeDefinitionsBytes),
       {ondisk::kBadClusRecord, u"$BadClus", root, kReadOnlySystemSecurityId},
@@ -76,6 +77,11 @@ std::vector<SystemFile> list_system_files(const VolumeLayout& layout) {
       {kQuotaRecord, u"$Quota", extend, kSystemSecurityId, view},
       {kReparseRecord, u"$Reparse", extend, kSystemSecurityId, view},
   };
+  if (layout.geometry.has_refcounts) {
+    files.insert(files.end() - 1,
+                 {kRefcountsRecord, ondisk::kRefcountsName, extend, kSystemSecurityId, view});
+  }
+  return files;
 }
 
 ByteVector file_name_of(const SystemFile& file, ondisk::FileTime time) {
@@ -343,6 +349,9 @@ void add_contents(RecordBuilder& record, const SystemFile& file,
     case kObjIdRecord:
       record.index_root(u"$O", Collation::NtofsUlongs, {});
       break;
+    case kRefcountsRecord:
+      record.index_root(ondisk::kRefcountsIndex, Collation::NtofsUlong, {});
+      break;
     case kReparseRecord:
       record.index_root(u"$R", Collation::NtofsUlongs, {});
       break;
@@ -398,13 +407,11 @@ ByteVector build_root_index_block(const SystemFileInit& init) {
   return block;
 }
 
-ByteVector build_mft_bitmap() {
+ByteVector build_mft_bitmap(const VolumeLayout& layout) {
   ByteVector bytes(kMftBitmapBytes);
   const auto set = [&bytes](uint64_t record) { bytes[record / 8] |= std::byte(1 << (record % 8)); };
   for (uint64_t record = 0; record < kFirstFreeSystemRecord; ++record) set(record);
-  for (const uint64_t record : {kQuotaRecord, kObjIdRecord, kReparseRecord, kDeletedRecord}) {
-    set(record);
-  }
+  for (const SystemFile& file : list_system_files(layout)) set(file.record);
   return bytes;
 }
 

@@ -28,6 +28,6 @@ std::vector<ByteVector> build_system_records(const SystemFileInit& init);
 ByteVector build_root_index_block(const SystemFileInit& init);
 
 /// The value of $MFT's $BITMAP: kMftBitmapBytes.
-ByteVector build_mft_bitmap();
+ByteVector build_mft_bitmap(const VolumeLayout& layout);
 
 }  // namespace ntfs

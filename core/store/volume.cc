@@ -102,6 +102,7 @@ Result<> Volume::load(std::string& why_not) {
   if (options_.access != VolumeOptions::Access::ReadWrite) return {};
   TRY(check_log(why_not));
   TRY(check_writable(why_not));
+  if (geometry_.has_refcounts) TRY(load_refcounts());
   const Journal::Mirror mirror = TRY(mirror_of_mft());
   journal_->start(TRY(start_log()), *log_store_, mirror);
   const Lcn mft_end =
@@ -221,6 +222,23 @@ Result<> Volume::load_log_runs() {
   log_store_ = std::make_unique<LogStoreOnVolume>(device_, std::move(runs), sizes.file_size,
                                                   geometry_.cluster_size);
   log_status_ = TRY(lfs::LogFile::inspect(*log_store_));
+  return {};
+}
+
+Result<> Volume::load_refcounts() {
+  IndexTree extend(*this, FileReference(ondisk::kExtendRecord, 11), u"$I30");
+  const auto entry = TRY(extend.find_name(ondisk::kRefcountsName, IndexTree::NameMatch::Exact));
+  if (!entry) return corrupt({"$Extend", 11, 0}, "$Refcounts", 0, "present");
+  const auto view = ondisk::IndexEntryView::of_valid(*entry, 0);
+  refcounts_ = std::make_unique<ClusterRefcounts>(*this, view.reference());
+  return refcounts_->load();
+}
+
+Result<> Volume::release_clusters(Transaction& transaction, ClusterRun run) {
+  if (refcounts_ == nullptr) return clusters_->free_clusters(transaction, run);
+  for (const ClusterRun& freed : TRY(refcounts_->remove_reference(transaction, run))) {
+    TRY(clusters_->free_clusters(transaction, freed));
+  }
   return {};
 }
 
@@ -472,7 +490,8 @@ Result<> Volume::commit() {
 }
 
 bool Volume::reclaim() {
-  if (!clusters_->has_freed()) return false;
+  const bool has_lingering = refcounts_ != nullptr && refcounts_->has_lingering();
+  if (!clusters_->has_freed() && !has_lingering) return false;
   return journal_->checkpoint().has_value();
 }
 

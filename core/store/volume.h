@@ -18,6 +18,7 @@
 #include "core/store/attributes.h"
 #include "core/store/buffer_pool.h"
 #include "core/store/cluster_allocator.h"
+#include "core/store/cluster_refcounts.h"
 #include "core/store/collation.h"
 #include "core/store/file.h"
 #include "core/store/journal.h"
@@ -74,6 +75,10 @@ class Volume {
   PageCache& pages() { return *pages_; }
   Journal& journal() { return *journal_; }
   ClusterAllocator& clusters() { return *clusters_; }
+  /// Null unless the volume is writable and its files may share clusters.
+  ClusterRefcounts* refcounts() { return refcounts_.get(); }
+  /// Takes clusters of file data from a run that had them: frees those that no other run has.
+  Result<> release_clusters(Transaction& transaction, ClusterRun run);
   Mft& mft() { return *mft_; }
   const UpCase& upcase() const { return *upcase_; }
   const VolumeOptions& options() const { return options_; }
@@ -123,6 +128,7 @@ class Volume {
   Result<> load_volume_record(std::string& why_not);
   Result<> load_upcase();
   Result<> load_log_runs();
+  Result<> load_refcounts();
   Result<> check_log(std::string& why_not) const;
   Result<> check_writable(std::string& why_not);
   Result<std::unique_ptr<lfs::LogFile>> start_log();
@@ -148,6 +154,7 @@ class Volume {
   lfs::LogStatus log_status_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<ClusterAllocator> clusters_;
+  std::unique_ptr<ClusterRefcounts> refcounts_;
   std::unique_ptr<Mft> mft_;
   std::unique_ptr<UpCase> upcase_;
   Mutex commit_mutex_{LockRank::Commit};

@@ -18,6 +18,7 @@ using std::string_view_literals::operator""sv;
 // Sources: the formats' documentation; libblkid recognizes them by the same places.
 constexpr std::array kSignatures = {
     Signature{3, "NTFS    "sv, "an NTFS volume"},
+    Signature{3, "NTFS+REF"sv, "an NTFS volume whose files share clusters"},
     Signature{3, "EXFAT   "sv, "an exFAT file system"},
     Signature{3, "ReFS"sv, "a ReFS file system"},
     Signature{3, "-FVE-FS-"sv, "a BitLocker volume"},

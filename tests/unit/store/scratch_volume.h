@@ -25,12 +25,14 @@ class ScratchVolume {
     uint64_t size_bytes = uint64_t{64} << 20;
     uint32_t cluster_size = 4096;
     uint32_t record_size = 1024;
+    bool reflink = false;
   };
 
   explicit ScratchVolume(const Shape& shape) : device_(shape.size_bytes) {
     FormatOptions options;
     options.cluster_size = shape.cluster_size;
     options.record_size = shape.record_size;
+    options.reflink = shape.reflink;
     options.content = DeviceContent::Zeroed;
     EXPECT_TRUE(format_volume(device_, options).has_value());
     open();

@@ -68,6 +68,7 @@ class Checked {
 
   Stream& stream() { return file_->data(); }
   File& file() { return *file_; }
+  FileReference reference() const { return reference_; }
   const ByteVector& model() const { return model_; }
 
   NtStatus write(uint64_t offset, ByteView from, Buffering buffering) {
@@ -75,6 +76,16 @@ class Checked {
     const auto done = stream().write(offset, memory.bytes().first(from.size()), buffering);
     if (done) put(offset, from);
     return done.error();
+  }
+  /// See Stream::share. What the source lacks to the end of its last cluster counts as zeros.
+  NtStatus clone_from(Checked& source, uint64_t from, uint64_t offset, uint64_t length) {
+    const auto done = stream().share(source.stream(), from, offset, length);
+    if (!done) return done.error();
+    EXPECT_EQ(*done, length);
+    ByteVector bytes = source.model_;
+    bytes.resize(from + length);
+    put(offset, ByteView(bytes).subspan(from));
+    return NtStatus::Success;
   }
   NtStatus append(ByteView from) {
     const auto done = stream().append(from);
@@ -148,10 +159,13 @@ class Checked {
     ASSERT_EQ(scratch_.check(), "");
   }
   void remount() {
-    file_ = nullptr;
+    let_go();
     scratch_.reopen();
-    file_ = scratch_.volume().file(reference_);
+    find_again();
   }
+  /// Before and after others remount.
+  void let_go() { file_ = nullptr; }
+  void find_again() { file_ = scratch_.volume().file(reference_); }
 
  private:
   void put(uint64_t offset, ByteView from) {
