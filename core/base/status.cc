@@ -8,6 +8,10 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_SUCCESS";
     case NtStatus::Pending:
       return "STATUS_PENDING";
+    case NtStatus::NotifyCleanup:
+      return "STATUS_NOTIFY_CLEANUP";
+    case NtStatus::NotifyEnumDir:
+      return "STATUS_NOTIFY_ENUM_DIR";
     case NtStatus::OplockSwitchedToNewHandle:
       return "STATUS_OPLOCK_SWITCHED_TO_NEW_HANDLE";
     case NtStatus::OplockHandleClosed:

@@ -11,6 +11,8 @@ namespace ntfs {
 enum class NtStatus : uint32_t {
   Success = 0x00000000,
   Pending = 0x00000103,
+  NotifyCleanup = 0x0000010B,
+  NotifyEnumDir = 0x0000010C,
   OplockSwitchedToNewHandle = 0x00000215,
   OplockHandleClosed = 0x00000216,
   LogNoRestart = 0x401A000C,

@@ -192,6 +192,9 @@ Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string
   });
   if (!reference) return reference.error();
   note_entry_change(directory);
+  report_names(directory.reference(), {{NotifyAction::Added, std::u16string(name)}},
+               parameters.kind == FileKind::Directory ? NotifyFilter::DirectoryName
+                                                      : NotifyFilter::FileName);
   return volume_->file(*reference);
 }
 

@@ -55,6 +55,8 @@ Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name
   });
   if (!linked) return linked;
   note_entry_change(directory);
+  report_names(directory.reference(), {{NotifyAction::Added, std::u16string(name)}},
+               NotifyFilter::FileName);
   return {};
 }
 

@@ -33,10 +33,11 @@ Result<> ObjectStore::lock(Open& open, const LockParameters& wanted, PendingLock
   if (open.state_ == nullptr) return NtStatus::NotSupported;
   TRY(check_range(open, wanted));
   // K3: "If LockOffset is less than Open.Stream.AllocationSize".
-  if (wanted.offset < TRY(open.stream().sizes()).mapped) {
-    TRY(open.state_->break_oplock(&open, OplockOperation::LockControl));
-  }
-  return open.state_->lock(lock_of(open, wanted), waiter);
+  const bool breaks = wanted.offset < TRY(open.stream().sizes())
+  .mapped;
+  using BreaksOplock = StreamState::BreaksOplock;
+  return open.state_->lock(lock_of(open, wanted), waiter,
+                           breaks ? BreaksOplock::Yes : BreaksOplock::No);
 }
 
 Result<> ObjectStore::unlock(Open& open, const LockParameters& held) {

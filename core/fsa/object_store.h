@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fsa/change_notify.h"
 #include "core/fsa/data_requests.h"
 #include "core/fsa/open.h"
 #include "core/io/block_device.h"
@@ -134,7 +135,8 @@ class ObjectStore {
   /// Takes a holder away; when none is left and the file has no name, it is freed.
   void close(const FilePtr& file);
   /// Makes an Open, which is a holder. Waits where an oplock has to be broken. InvalidParameter,
-  /// AccessDenied (no access, or unknown bits), ObjectNameNotFound.
+  /// AccessDenied (no access, or unknown bits), ObjectNameNotFound, SharingViolation; NotSupported
+  /// (it does not share everything, and opens do not lock).
   Result<std::unique_ptr<Open>> open(const FilePtr& file, const OpenParameters& parameters);
   /// Ends its locks, oplocks and waiting operations.
   void close(std::unique_ptr<Open> open);
@@ -217,6 +219,9 @@ class ObjectStore {
   /// See Oplock.
   Result<> request_oplock(Open& open, OplockLevel level, OplockRequest& request);
   Result<> acknowledge_oplock_break(Open& open, OplockLevel level, OplockRequest& request);
+  /// Asks for what happens in the directory from the open's first request on; `request` is told
+  /// once. NotSupported, InvalidParameter (not a directory), DeletePending.
+  Result<> notify(Open& directory, const NotifyParameters& parameters, NotifyRequest& request);
 
   // Data by a file, see Stream. FileIsADirectory for directories.
   Result<size_t> read(File& file, uint64_t offset, size_t length, MutableBytes into);
@@ -266,11 +271,28 @@ class ObjectStore {
   bool answer_early(DataRead& read);
   Result<size_t> finish_read(Open& open, const ReadParameters& parameters, size_t length) const;
   Result<> check_size_change(Open& open, int64_t size) const;
+  Result<> set_allocation_now(Open& open, uint64_t bytes);
+  void finish_size_change(Open& open);
   template <typename Change>
   Result<> change_range(Open& open, uint64_t offset, uint64_t length, Change&& change);
   /// For names: breaks what stands in the way on the file's stream, or the directory's.
   Result<> break_oplock(File& file, OplockOperation operation);
   Result<> break_oplock(File& directory, std::u16string_view name, OplockOperation operation);
+  void break_parents_oplocks(File& file, const Open* open);
+  struct NameInDirectory {
+    FileReference directory;
+    std::u16string name;
+  };
+  Result<std::vector<NameInDirectory>> names_of(FileReference file);
+  void report_names(FileReference directory, std::vector<NotifyEvent> events, uint32_t filter);
+  void report_file(File& file, uint32_t filter);
+  void end_watches(File& directory);
+  struct RenameNews {
+    RenameMode mode;
+    bool is_replaced;  ///< what had the new name is gone
+  };
+  void report_rename(File& from_directory, std::u16string_view from, File& to_directory,
+                     std::u16string_view to, const RenameNews& news);
   void note_data_change(File& file) const;
   Result<> check_target(Attributes& file, RemoveKind kind);
   void note_entry_change(File& directory);
@@ -296,7 +318,8 @@ class ObjectStore {
 
   const ObjectStoreOptions options_;
   std::unique_ptr<Volume> volume_;
-  std::atomic<uint64_t> deleted_directory_{0};  // raw reference of $Extend\$Deleted once known
+  std::atomic<uint64_t> count_tree_watches_{0};  // opens that watch what is below a directory
+  std::atomic<uint64_t> deleted_directory_{0};   // raw reference of $Extend\$Deleted once known
 };
 
 }  // namespace ntfs

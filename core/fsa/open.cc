@@ -1,6 +1,6 @@
 // MS-FSA 2.1.5.1 "Server Requests an Open of a File", as far as it is about the open and not about
 // finding or making the file; 2.1.5.5 "Server Requests Closing an Open". Names are removed as POSIX
-// removes them (remove.cc), and everybody shares everything, as on Linux.
+// removes them (remove.cc).
 
 #include "core/fsa/object_store.h"
 #include "core/fsa/stream_state.h"
@@ -26,6 +26,7 @@ Result<> check(const OpenParameters& parameters) {
   if ((mode & OpenMode::Synchronous) == OpenMode::Synchronous) return NtStatus::InvalidParameter;
   const bool is_unbuffered = (mode & OpenMode::NoIntermediateBuffering) != 0;
   if (is_unbuffered && (access & AccessMask::AppendData) != 0) return NtStatus::InvalidParameter;
+  if ((parameters.share_access & ~ShareAccess::All) != 0) return NtStatus::InvalidParameter;
   if (access == 0 || (access & kNoAccess) != 0) return NtStatus::AccessDenied;
   return {};
 }
@@ -39,6 +40,8 @@ bool may_write(uint32_t access) {
 Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
                                                 const OpenParameters& parameters) {
   TRY(check(parameters));
+  const bool opens_lock = options_.opens_lock == OpensLock::Yes;
+  if (!opens_lock && parameters.share_access != ShareAccess::All) return NtStatus::NotSupported;
   bool is_directory = false;
   {
     // Under the lock, so that a removal sees either the holder or no file.
@@ -48,7 +51,7 @@ Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
     file->holders().fetch_add(1);
   }
   StreamState* state = nullptr;
-  if (options_.opens_lock == OpensLock::Yes) {
+  if (opens_lock) {
     FileExtension* extension = file->extension();
     if (extension == nullptr) extension = &file->extend(std::make_unique<StreamState>());
     state = static_cast<StreamState*>(extension);
@@ -56,18 +59,25 @@ Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
   std::unique_ptr<Open> open(new Open(file, parameters, state, is_directory));
   if (may_write(open->granted_access_)) file->writers().fetch_add(1);
   if (state == nullptr) return open;
-  state->add(*open);
   const bool is_for_attributes = (open->granted_access_ & ~kAttributesOnly) == 0;
-  const auto broken = state->break_oplock(
-      open.get(), is_for_attributes ? OplockOperation::OpenAttributes : OplockOperation::Open);
-  if (broken) return open;
+  auto admitted = state->admit(*open);
+  if (admitted) {
+    admitted = state->break_oplock(
+        open.get(), is_for_attributes ? OplockOperation::OpenAttributes : OplockOperation::Open);
+  }
+  if (admitted) return open;
   close(std::move(open));
-  return broken.error();
+  return admitted.error();
 }
 
 void ObjectStore::close(std::unique_ptr<Open> open) {
-  if (open->state_ != nullptr) open->state_->remove(*open);
   const FilePtr file = open->file_;
+  if (open->state_ != nullptr) {
+    open->state_->remove(*open);
+    // X6: "If Open.File.PendingNotifications is nonzero".
+    report_file(*file, open->state_->take_changes());
+    if (open->watches_tree_) --count_tree_watches_;
+  }
   if (may_write(open->granted_access_)) file->writers().fetch_sub(1);
   open.reset();
   close(file);
@@ -83,12 +93,16 @@ Result<> ObjectStore::break_oplock(File& file, OplockOperation operation) {
   return static_cast<StreamState*>(extension)->break_oplock(nullptr, operation);
 }
 
-/// A name that leads nowhere is refused by whoever needs it.
+/// A name that leads nowhere is refused by whoever needs it. What takes a name away would need an
+/// open with DELETE: SharingViolation.
 Result<> ObjectStore::break_oplock(File& directory, std::u16string_view name,
                                    OplockOperation operation) {
   if (options_.opens_lock == OpensLock::No) return {};
   const auto file = lookup(directory, name);
-  return file ? break_oplock(**file, operation) : Result<>();
+  if (!file) return {};
+  TRY(break_oplock(**file, operation));
+  FileExtension* extension = (*file)->extension();
+  return extension != nullptr ? static_cast<StreamState*>(extension)->check_removal() : Result<>();
 }
 
 }  // namespace ntfs

@@ -27,6 +27,14 @@ struct OpenMode {
   static constexpr uint32_t Synchronous = SynchronousIoAlert | SynchronousIoNonalert;
 };
 
+/// What other opens of the stream may do while this one is there. MS-FSA 2.1.1.6, SharingMode.
+struct ShareAccess {
+  static constexpr uint32_t Read = 1;
+  static constexpr uint32_t Write = 2;
+  static constexpr uint32_t Delete = 4;
+  static constexpr uint32_t All = Read | Write | Delete;
+};
+
 /// Times that the store does not set by itself for what this open does (UserSetModificationTime,
 /// UserSetChangeTime, UserSetAccessTime).
 struct UserSetTimes {
@@ -40,6 +48,7 @@ enum class ManageVolumeAccess { No, Yes };
 
 struct OpenParameters {
   uint32_t desired_access = AccessMask::ReadData;
+  uint32_t share_access = ShareAccess::All;
   uint32_t mode = 0;            ///< OpenMode
   uint32_t user_set_times = 0;  ///< UserSetTimes
   OplockOwner oplock_keys;
@@ -52,6 +61,7 @@ class Open {
   Stream& stream() const { return file_->data(); }
   bool is_directory() const { return is_directory_; }
   uint32_t granted_access() const { return granted_access_; }
+  uint32_t share_access() const { return share_access_; }
   bool has_manage_volume_access() const { return manage_volume_ == ManageVolumeAccess::Yes; }
   uint32_t mode() const { return mode_.load(std::memory_order_relaxed); }
   bool is_synchronous() const { return (mode() & OpenMode::Synchronous) != 0; }
@@ -69,6 +79,7 @@ class Open {
       : file_(std::move(file)),
         state_(state),
         granted_access_(parameters.desired_access),
+        share_access_(parameters.share_access),
         is_directory_(is_directory),
         manage_volume_(parameters.manage_volume),
         oplock_owner_(parameters.oplock_keys),
@@ -78,12 +89,14 @@ class Open {
   const FilePtr file_;
   StreamState* const state_;  // of the file; null where opens do not lock
   const uint32_t granted_access_;
+  const uint32_t share_access_;
   const bool is_directory_;
   const ManageVolumeAccess manage_volume_;
   const OplockOwner oplock_owner_;
   std::atomic<uint32_t> mode_;
   std::atomic<uint32_t> user_set_times_;
   std::atomic<int64_t> current_byte_offset_{0};
+  std::atomic<bool> watches_tree_{false};
 };
 
 }  // namespace ntfs

@@ -74,6 +74,10 @@ Oplock::Demand Oplock::demand_of(OplockOperation operation) {
     case OplockOperation::SetSize:
     case OplockOperation::ZeroData:
       return {OplockLevel::None, false, kRead | kWrite};
+    case OplockOperation::OpenBreakHandle:
+      // 2.1.5.1.2 breaks Batch before it looks at sharing modes: the holder may have closed long
+      // ago.
+      return {OplockLevel::LevelTwo, true, kHandle};
     case OplockOperation::Rename:
       return {OplockLevel::None, true, kHandle};
     case OplockOperation::Delete:

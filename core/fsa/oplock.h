@@ -47,6 +47,7 @@ enum class OplockOperation {
   OpenAttributes,  ///< OPEN for attributes and SYNCHRONIZE alone
   Open,
   OpenToOverwrite,
+  OpenBreakHandle,  ///< OPEN_BREAK_H: an open that others' sharing modes stand against
   Read,
   FlushData,
   Write,

@@ -102,6 +102,7 @@ void ObjectStore::finish_removal(const RemovedFile& removed) {
     return;
   }
   removed.file->mark_unlinked();
+  if (removed.remains.is_directory) end_watches(*removed.file);
   if (removed.is_freed) {
     removed.file->mark_freed(removed.remains);
   } else if (removed.file->holders().load() == 0) {
@@ -205,6 +206,9 @@ Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view n
   if (!reference) return reference.error();
   finish_removal(removed);
   note_entry_change(directory);
+  const bool is_directory = kind == RemoveKind::Directory;
+  report_names(directory.reference(), {{NotifyAction::Removed, std::u16string(name)}},
+               is_directory ? NotifyFilter::DirectoryName : NotifyFilter::FileName);
   return *reference;
 }
 

@@ -117,6 +117,11 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
                              std::u16string_view to, RenameMode mode) {
   TRY(check_name(to, options_.windows_names ? NameRules::Windows : NameRules::Posix));
   TRY(break_oplock(from_directory, from, OplockOperation::Rename));
+  if (mode != RenameMode::NoReplace) {
+    TRY(break_oplock(
+        to_directory, to,
+        mode == RenameMode::Exchange ? OplockOperation::Rename : OplockOperation::Delete));
+  }
   const FileReference deleted = TRY(deleted_directory());
   RemovedFile removed;
   const auto done = with_reclaim(*volume_, [&]() -> Result<> {
@@ -140,6 +145,7 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
   finish_removal(removed);
   note_entry_change(from_directory);
   if (&from_directory != &to_directory) note_entry_change(to_directory);
+  report_rename(from_directory, from, to_directory, to, {mode, removed.file != nullptr});
   return {};
 }
 

@@ -48,10 +48,18 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
     const SharedLock lock(volume_->journal().metadata_lock());
     TRY(volume_->mft().base_record(file.reference()));
   }
+  uint32_t changes = 0;  // as 2.1.5.15.2 gathers them
+  if (information.file_attributes) changes |= NotifyFilter::Attributes;
+  if (information.times.creation) changes |= NotifyFilter::Creation;
+  if (information.times.last_access) changes |= NotifyFilter::LastAccess;
+  if (information.times.last_write) changes |= NotifyFilter::LastWrite;
+  if (!information.linux_metadata.empty()) changes |= NotifyFilter::Ea;
   FileTimes times = information.times;
   if (!times.change) times.change = ondisk::FileTime::now();
   if (information.file_attributes) file.note_attributes(*information.file_attributes);
   file.note_times(times);
+  if (changes != 0) break_parents_oplocks(file, nullptr);
+  report_file(file, changes);
   return {};
 }
 

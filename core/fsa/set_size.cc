@@ -31,38 +31,53 @@ Result<> ObjectStore::set_end_of_file(Open& open, int64_t size) {
     const auto wanted = static_cast<uint64_t>(size);
     TRY(with_reclaim(*volume_, [&] { return open.stream().set_size(wanted); }));
     note_file_modified(open);
-    return {};
+    break;
   }
+  finish_size_change(open);
+  return {};
+}
+
+/// E3: "PARENT_OBJECT": those who keep listings that show the sizes. E11: PendingNotifications.
+void ObjectStore::finish_size_change(Open& open) {
+  if (open.state_ == nullptr) return;
+  open.state_->note_change(NotifyFilter::Size);
+  break_parents_oplocks(*open.file(), &open);
 }
 
 Result<> ObjectStore::set_allocation(Open& open, int64_t bytes) {
   TRY(check_size_change(open, bytes));
-  Stream& stream = open.stream();
   for (;;) {
     Passage passage(open.state_, Passage::Width::Exclusive);
     if (TRY(passage.break_oplock(open, OplockOperation::SetSize)) == Passage::Way::Again) continue;
-    const Stream::Sizes sizes = TRY(stream.sizes());
-    // N2: "BlockAlign(AllocationSize, ClusterSize)". The largest size is a multiple of a cluster.
-    const uint64_t wanted =
-        align_up(static_cast<uint64_t>(bytes), volume_->geometry().cluster_size);
-    if (wanted > sizes.mapped) {
-      // N3, N4, N7: the size is not raised, no time is set.
-      return with_reclaim(*volume_, [&] {
-        return stream.allocate(sizes.mapped, wanted - sizes.mapped, KeepSize::Yes);
-      });
-    }
-    if (wanted < sizes.file_size) {
-      // N5, N6: the size is cut to whole clusters.
-      TRY(with_reclaim(*volume_, [&] { return stream.set_size(wanted); }));
-      note_file_modified(open);
-      return {};
-    }
-    if (wanted < sizes.mapped) {
-      TRY(with_reclaim(*volume_, [&] { return stream.trim(wanted); }));
-    }
-    note_file_changed(open);
+    TRY(set_allocation_now(open, static_cast<uint64_t>(bytes)));
+    break;
+  }
+  finish_size_change(open);
+  return {};
+}
+
+Result<> ObjectStore::set_allocation_now(Open& open, uint64_t bytes) {
+  Stream& stream = open.stream();
+  const Stream::Sizes sizes = TRY(stream.sizes());
+  // N2: "BlockAlign(AllocationSize, ClusterSize)". The largest size is a multiple of a cluster.
+  const uint64_t wanted = align_up(bytes, volume_->geometry().cluster_size);
+  if (wanted > sizes.mapped) {
+    // N3, N4, N7: the size is not raised, no time is set.
+    return with_reclaim(*volume_, [&] {
+      return stream.allocate(sizes.mapped, wanted - sizes.mapped, KeepSize::Yes);
+    });
+  }
+  if (wanted < sizes.file_size) {
+    // N5, N6: the size is cut to whole clusters.
+    TRY(with_reclaim(*volume_, [&] { return stream.set_size(wanted); }));
+    note_file_modified(open);
     return {};
   }
+  if (wanted < sizes.mapped) {
+    TRY(with_reclaim(*volume_, [&] { return stream.trim(wanted); }));
+  }
+  note_file_changed(open);
+  return {};
 }
 
 Result<> ObjectStore::set_valid_data_length(Open& open, int64_t length) {

@@ -11,19 +11,66 @@ void tell(const std::vector<PendingLock*>& waiters, NtStatus status) {
   for (PendingLock* waiter : waiters) waiter->complete(status);
 }
 
+void tell(DirectoryWatches::Completions& completions) {
+  for (auto& each : completions) each.request->complete(each.status, std::move(each.events));
+}
+
 }  // namespace
 
-// Opens.
+// Opens. C16: MS-FSA 2.1.5.1.2.2 "Algorithm to Check Sharing Access to an Existing Stream or
+// Directory".
 
-void StreamState::add(const Open& open) {
+namespace {
+
+/// What others have to share with an open of that access; nothing: it does not take part.
+uint32_t shares_needed(uint32_t access) {
+  uint32_t needed = 0;
+  if ((access & (AccessMask::ReadData | AccessMask::Execute)) != 0) needed |= ShareAccess::Read;
+  if ((access & (AccessMask::WriteData | AccessMask::AppendData)) != 0) {
+    needed |= ShareAccess::Write;
+  }
+  if ((access & AccessMask::Delete) != 0) needed |= ShareAccess::Delete;
+  return needed;
+}
+
+bool is_shared_between(const Open& one, const Open& other) {
+  const uint32_t needs = shares_needed(one.granted_access());
+  const uint32_t others_needs = shares_needed(other.granted_access());
+  if (needs == 0 || others_needs == 0) return true;
+  return (needs & ~other.share_access()) == 0 && (others_needs & ~one.share_access()) == 0;
+}
+
+}  // namespace
+
+bool StreamState::try_admit(const Open& open) {
   const MutexLock lock(mutex_);
-  opens_.push_back(&open);
+  const bool is_admitted = std::all_of(opens_.begin(), opens_.end(), [&](const Open* other) {
+    return is_shared_between(open, *other);
+  });
+  if (is_admitted) opens_.push_back(&open);
+  return is_admitted;
+}
+
+Result<> StreamState::admit(const Open& open) {
+  if (try_admit(open)) return {};
+  TRY(break_oplock(&open, OplockOperation::OpenBreakHandle));
+  return try_admit(open) ? Result<>() : NtStatus::SharingViolation;
+}
+
+Result<> StreamState::check_removal() {
+  const MutexLock lock(mutex_);
+  const bool is_shared = std::all_of(opens_.begin(), opens_.end(), [](const Open* open) {
+    return shares_needed(open->granted_access()) == 0 ||
+           (open->share_access() & ShareAccess::Delete) != 0;
+  });
+  return is_shared ? Result<>() : NtStatus::SharingViolation;
 }
 
 void StreamState::remove(const Open& open) {
   OplockEffects effects;
   std::vector<PendingLock*> cancelled;
   std::vector<PendingLock*> granted;
+  DirectoryWatches::Completions watches;
   for (bool is_removed = false; !is_removed;) {
     // Whoever is being told of a break may answer by this open: that comes first.
     wait_until_told();
@@ -36,12 +83,14 @@ void StreamState::remove(const Open& open) {
     locks_.unlock_all(open);
     cancelled = locks_.withdraw_all(open);
     granted = locks_.grant_waiting();
+    watches_.close(open, watches);
     note_state();
     is_removed = true;
   }
   deliver(effects);
   tell(cancelled, NtStatus::Cancelled);
   tell(granted, NtStatus::Success);
+  tell(watches);
 }
 
 void StreamState::wait_until_told() {
@@ -64,12 +113,24 @@ void StreamState::note_state() {
 
 // Byte-range locks.
 
-Result<> StreamState::lock(const ByteRangeLock& wanted, PendingLock* waiter) {
-  const ExclusiveLock passage(passage_);
-  const MutexLock lock(mutex_);
-  auto done = locks_.lock(wanted, waiter);
-  note_state();
-  return done;
+Result<> StreamState::lock(const ByteRangeLock& wanted, PendingLock* waiter, BreaksOplock breaks) {
+  for (;;) {
+    Break begun;
+    {
+      // No oplock is granted between the break and the lock.
+      const ExclusiveLock passage(passage_);
+      const MutexLock lock(mutex_);
+      if (breaks == BreaksOplock::Yes) {
+        begin_break(wanted.owner, OplockOperation::LockControl, begun);
+      }
+      if (begun.empty()) {
+        auto done = locks_.lock(wanted, waiter);
+        note_state();
+        return done;
+      }
+    }
+    TRY(finish_break(begun));
+  }
 }
 
 Result<> StreamState::unlock(const ByteRangeLock& held) {
@@ -168,7 +229,6 @@ void StreamState::note_effects(const OplockEffects& effects) {
 void StreamState::begin_break(const Open* open, OplockOperation operation, Break& begun) {
   begun.wait.open = open;
   if (open != nullptr) begun.wait.owner = &open->oplock_owner_;
-  const MutexLock lock(mutex_);
   begun.waits = oplock_.check(operation, begun.wait, begun.effects);
   note_effects(begun.effects);
   has_oplock_ = !oplock_.empty();
@@ -185,7 +245,10 @@ Result<> StreamState::finish_break(Break& begun) {
 Result<> StreamState::break_oplock(const Open* open, OplockOperation operation) {
   while (has_oplock_) {
     Break begun;
-    begin_break(open, operation, begun);
+    {
+      const MutexLock lock(mutex_);
+      begin_break(open, operation, begun);
+    }
     if (begun.empty()) break;
     TRY(finish_break(begun));
   }
@@ -195,9 +258,11 @@ Result<> StreamState::break_oplock(const Open* open, OplockOperation operation) 
 void StreamState::cancel(const Open& open) {
   std::vector<PendingLock*> cancelled;
   std::vector<PendingLock*> granted;
+  DirectoryWatches::Completions watches;
   {
     const ExclusiveLock passage(passage_);
     const MutexLock lock(mutex_);
+    watches_.cancel(open, NtStatus::Cancelled, watches);
     cancelled = locks_.withdraw_all(open);
     granted = locks_.grant_waiting();
     note_state();
@@ -213,6 +278,40 @@ void StreamState::cancel(const Open& open) {
   }
   tell(cancelled, NtStatus::Cancelled);
   tell(granted, NtStatus::Success);
+  tell(watches);
+}
+
+// Watches.
+
+Result<> StreamState::watch(const Open& open, const NotifyParameters& parameters,
+                            NotifyRequest& request) {
+  DirectoryWatches::Completions completions;
+  {
+    const MutexLock lock(mutex_);
+    if (open.file()->is_unlinked()) return NtStatus::DeletePending;
+    watches_.ask(open, parameters, request, completions);
+  }
+  tell(completions);
+  return {};
+}
+
+void StreamState::report(std::span<const NotifyEvent> events, uint32_t filter,
+                         NotifyParameters::Depth depth) {
+  DirectoryWatches::Completions completions;
+  {
+    const MutexLock lock(mutex_);
+    watches_.report(events, filter, depth, completions);
+  }
+  tell(completions);
+}
+
+void StreamState::end_watches() {
+  DirectoryWatches::Completions completions;
+  {
+    const MutexLock lock(mutex_);
+    watches_.remove_all(completions);
+  }
+  tell(completions);
 }
 
 // Passages.
@@ -243,7 +342,10 @@ Result<Passage::Way> Passage::break_oplock(const Open& open, OplockOperation ope
   if (state_ == nullptr || !state_->has_oplock_) return Way::Free;
   StreamState& state = *state_;
   StreamState::Break begun;
-  state.begin_break(&open, operation, begun);
+  {
+    const MutexLock lock(state.mutex_);
+    state.begin_break(&open, operation, begun);
+  }
   if (begun.empty()) return Way::Free;
   end();
   TRY(state.finish_break(begun));

@@ -12,6 +12,7 @@
 
 #include "core/base/mutex.h"
 #include "core/fsa/byte_range_lock.h"
+#include "core/fsa/change_notify.h"
 #include "core/fsa/open.h"
 #include "core/fsa/oplock.h"
 
@@ -19,12 +20,18 @@ namespace ntfs {
 
 class StreamState final : public FileExtension {
  public:
-  void add(const Open& open) EXCLUDES(mutex_);
+  /// Adds an open that no other's sharing mode stands against, nor its own against others. Waits
+  /// for those who keep handles open in a cache. SharingViolation, Cancelled.
+  Result<> admit(const Open& open) EXCLUDES(passage_, mutex_);
+  /// What a removal by name would need as an open. SharingViolation.
+  Result<> check_removal() EXCLUDES(mutex_);
   /// Ends locks, oplocks and waiting operations of the open.
   void remove(const Open& open) EXCLUDES(passage_, mutex_);
 
   // See ByteRangeLocks.
-  Result<> lock(const ByteRangeLock& wanted, PendingLock* waiter) EXCLUDES(passage_, mutex_);
+  enum class BreaksOplock { No, Yes };
+  Result<> lock(const ByteRangeLock& wanted, PendingLock* waiter, BreaksOplock breaks)
+      EXCLUDES(passage_, mutex_);
   Result<> unlock(const ByteRangeLock& held) EXCLUDES(passage_, mutex_);
   void unlock_part(uint64_t offset, uint64_t length, LockKey key) EXCLUDES(passage_, mutex_);
   std::optional<ByteRangeLock> conflict_with(const ByteRangeLock& wanted) EXCLUDES(mutex_);
@@ -42,6 +49,17 @@ class StreamState final : public FileExtension {
   /// `open`: null for an operation without one. Cancelled.
   Result<> break_oplock(const Open* open, OplockOperation operation) EXCLUDES(passage_, mutex_);
 
+  // Of a directory, see DirectoryWatches.
+  /// DeletePending: it was removed.
+  Result<> watch(const Open& open, const NotifyParameters& parameters, NotifyRequest& request)
+      EXCLUDES(passage_, mutex_);
+  void report(std::span<const NotifyEvent> events, uint32_t filter, NotifyParameters::Depth depth)
+      EXCLUDES(passage_, mutex_);
+  void end_watches() EXCLUDES(passage_, mutex_);
+  // PendingNotifications: NotifyFilter bits to be told when an open of the file is closed.
+  void note_change(uint32_t filter) { pending_notifications_ |= filter; }
+  uint32_t take_changes() { return pending_notifications_.exchange(0); }
+
  private:
   friend class Passage;
   /// An operation that waits in break_oplock, on that function's stack.
@@ -51,6 +69,7 @@ class StreamState final : public FileExtension {
     bool is_cancelled = false;
   };
 
+  bool try_admit(const Open& open) EXCLUDES(mutex_);
   Result<OplockSituation> situation(const Open& open) REQUIRES(mutex_);
   /// Of one operation: what its check changed, and itself while it waits.
   struct Break {
@@ -59,7 +78,7 @@ class StreamState final : public FileExtension {
     bool waits = false;
     bool empty() const { return !waits && effects.completions.empty(); }
   };
-  void begin_break(const Open* open, OplockOperation operation, Break& begun) EXCLUDES(mutex_);
+  void begin_break(const Open* open, OplockOperation operation, Break& begun) REQUIRES(mutex_);
   Result<> finish_break(Break& begun) EXCLUDES(passage_, mutex_);
   using OplockChange = decltype(&Oplock::request);
   Result<> change_oplock(OplockChange change, const Open& open, OplockLevel level,
@@ -78,6 +97,8 @@ class StreamState final : public FileExtension {
   std::vector<const Open*> opens_ GUARDED_BY(mutex_);
   ByteRangeLocks locks_ GUARDED_BY(mutex_);
   Oplock oplock_ GUARDED_BY(mutex_);
+  DirectoryWatches watches_ GUARDED_BY(mutex_);
+  std::atomic<uint32_t> pending_notifications_{0};
   std::atomic<bool> has_locks_{false};   // becomes true with passage_ held exclusively only
   std::atomic<bool> has_oplock_{false};  // the same
 };

@@ -1,6 +1,8 @@
 // MS-FSA 2.1.5.4 "Server Requests a Write". The order of the checks is that of the document; the
 // numbers W1 to W28 are those of the conformance table (docs/conformance.md).
 
+#include <algorithm>
+
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/stream_state.h"
@@ -82,9 +84,15 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
                              .open = &open,
                              .key = parameters.key}));
   }
+  Stream::Sizes before;
+  if (open.state_ != nullptr) before = TRY(open.stream().sizes());
   const uint64_t offset = TRY(transfer_write(open, parameters, wanted));
   // W25: 2.1.4.17 "Algorithm for Noting That a File Has Been Modified".
   note_file_modified(open);
+  // PendingNotifications, which the document forgets here.
+  if (open.state_ != nullptr && offset + count > std::min(before.file_size, before.mapped)) {
+    open.state_->note_change(NotifyFilter::Size);
+  }
   return std::optional<uint64_t>(offset);
 }
 
@@ -125,6 +133,7 @@ void ObjectStore::note_file_modified(Open& open) const {
   if ((user_set & UserSetTimes::Change) == 0) times.change = now;
   if ((user_set & UserSetTimes::LastAccess) == 0) times.last_access = now;
   open.file()->note_modified(times);
+  if (open.state_ != nullptr) open.state_->note_change(NotifyFilter::LastWrite);
 }
 
 void ObjectStore::note_file_changed(Open& open) const {

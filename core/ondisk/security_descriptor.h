@@ -43,8 +43,10 @@ struct AccessMask {
   static constexpr uint32_t ReadData = 0x00000001;
   static constexpr uint32_t WriteData = 0x00000002;
   static constexpr uint32_t AppendData = 0x00000004;
+  static constexpr uint32_t Execute = 0x00000020;
   static constexpr uint32_t ReadAttributes = 0x00000080;
   static constexpr uint32_t WriteAttributes = 0x00000100;
+  static constexpr uint32_t Delete = 0x00010000;
   static constexpr uint32_t Synchronize = 0x00100000;
   static constexpr uint32_t FileAll = 0x001F01FF;
   static constexpr uint32_t FileModify = 0x001301BF;

@@ -115,7 +115,7 @@ TEST_F(ReadTest, MovesThePositionOfSynchronousOpens) {
 }
 
 TEST_F(ReadTest, NotesTheAccess) {
-  proves("R15");
+  proves("R15 8.3");
   const auto open = s_.open();
   ASSERT_EQ(s_.write(*open, 0, filled(10, 1)), NtStatus::Success);
   const auto past = ondisk::FileTime::from_raw(130000000000000000);

@@ -285,7 +285,7 @@ TEST_F(WriteTest, WriteThroughSurvivesACrash) {
 }
 
 TEST_F(WriteTest, NotesTheTimesThatTheOpenLeavesToTheStore) {
-  proves("W25 A19 A20");
+  proves("W25 A19 A20 8.1");
   const auto past = ondisk::FileTime::from_raw(130000000000000000);
   const auto reset = [&] {
     BasicInformation information;
@@ -315,6 +315,35 @@ TEST_F(WriteTest, NeverShrinksAndAlwaysWritesAll) {
   ASSERT_EQ(s_.write(*open, 100, filled(10, 2)), NtStatus::Success);
   EXPECT_EQ(s_.sizes().file_size, 3u << 20);
   EXPECT_EQ(s_.sizes().valid_data_length, 3u << 20);
+}
+
+TEST_F(WriteTest, TakesItsClustersFromTheFreeSpace) {
+  proves("A18");
+  const auto open = s_.open();
+  ASSERT_TRUE(s_.store().flush());
+  const uint64_t before = s_.store().query_store().clusters_free;
+  ASSERT_EQ(s_.write(*open, 0, filled(5 * 4096, 1), kUnbuffered), NtStatus::Success);
+  EXPECT_EQ(s_.store().query_store().clusters_free, before - 5);
+  ASSERT_EQ(s_.write(*open, 4096, filled(4096, 2), kUnbuffered), NtStatus::Success);
+  EXPECT_EQ(s_.store().query_store().clusters_free, before - 5) << "it has them";
+  ASSERT_TRUE(s_.store().set_end_of_file(*open, 0));
+  ASSERT_TRUE(s_.store().flush());
+  EXPECT_EQ(s_.store().query_store().clusters_free, before);
+}
+
+TEST_F(WriteTest, IsDurableAfterAFlushOfItsOpen) {
+  proves("9.3");
+  auto open = s_.open();
+  ASSERT_EQ(s_.write(*open, 0, filled(10000, 1)), NtStatus::Success);
+  ASSERT_TRUE(s_.store().flush(*open));
+  open.reset();
+  s_.crash();
+  open = s_.open();
+  EXPECT_EQ(s_.read(*open, 0, 20000).bytes, filled(10000, 1));
+  open.reset();
+  s_.remount(VolumeOptions::Access::ReadOnly);
+  open = s_.open(0, AccessMask::ReadData);
+  EXPECT_EQ(s_.store().flush(*open).error(), NtStatus::MediaWriteProtected);
 }
 
 TEST_F(WriteTest, GoesToNoDirectory) {
