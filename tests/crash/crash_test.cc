@@ -30,6 +30,8 @@ constexpr size_t kMostWorkers = 64;
 /// Of the images wanted, the part that the sequences of one and two operations get.
 constexpr double kPairShare = 0.6;
 constexpr size_t kFewestPairImages = 4;
+/// Workloads whose names begin so are cut at every write.
+constexpr std::string_view kMatrix = "matrix-";
 constexpr size_t kImagesARandomWorkload = 250;
 /// One image in so many is crashed again during its recovery, or used afterwards.
 constexpr size_t kRecrashOneIn = 24;
@@ -56,6 +58,8 @@ struct Board {
   std::atomic<uint64_t> images;
   std::atomic<uint64_t> recrashed;
   std::atomic<uint64_t> used;
+  std::atomic<uint64_t> matrix_workloads;
+  std::atomic<uint64_t> matrix_images;
   std::atomic<uint64_t> failures;
   char current[kMostWorkers][512];  ///< the case that the worker has in hand
 };
@@ -120,7 +124,11 @@ class Worker {
     CutDisks disks(start.disk, run.recording, start.shape.sector_size);
     std::mt19937_64 random(seed);
     const uint32_t sector = start.shape.sector_size;
-    for (const PowerCut& cut : choose_cuts(run.recording, sector, limit, random())) {
+    const bool is_matrix = name.starts_with(kMatrix);
+    if (is_matrix) ++board->matrix_workloads;
+    const auto cuts = is_matrix && limit != 0 ? every_cut(run.recording, sector, run.began[0])
+                                              : choose_cuts(run.recording, sector, limit, random());
+    for (const PowerCut& cut : cuts) {
       const auto crashed = disks.make(cut, run.window(cut.call).promised);
       if (crashed == nullptr) continue;
       Trial::Extras extras;
@@ -129,6 +137,7 @@ class Worker {
       extras.seed = random();
       const Outcome outcome = trial.try_image({name, {cut}}, *crashed, extras);
       board->images += outcome.images;
+      if (is_matrix) board->matrix_images += outcome.images;
       board->recrashed += outcome.recrashed;
       board->used += outcome.used;
       if (outcome.failure.empty()) continue;
@@ -143,12 +152,15 @@ class Worker {
   Starts& starts_;
 };
 
-/// The sequences, in random order, then random workloads without end.
+/// The sequences, in random order, then every way to write, then random workloads without end.
 class Schedule {
  public:
   explicit Schedule(const Options& options) : options_(options) {
     for (const uint32_t cluster_size : {4096, 512, 65536}) {
       for (const std::string& name : pair_names(cluster_size)) add(name);
+      for (const std::string& name : matrix_names(cluster_size)) {
+        if (name.starts_with(options.only)) matrix_.push_back(name);
+      }
       if (options.only.empty() && options.seconds == 0) break;  // all sizes in long runs
     }
     std::mt19937_64 random(options.seed);
@@ -164,16 +176,20 @@ class Schedule {
   }
 
   size_t count_pairs() const { return pairs_.size(); }
+  /// What is no random workload.
+  size_t count_fixed() const { return pairs_.size() + matrix_.size(); }
 
   /// "" when there is nothing left.
   std::string name(uint64_t number) const {
     if (number < pairs_.size()) return pairs_[number];
+    if (number < count_fixed()) return matrix_[number - pairs_.size()];
     if (kinds_.empty()) return "";
     if (options_.only.find('-') != std::string::npos) {
-      return number == pairs_.size() ? options_.only : "";
+      return number == count_fixed() ? options_.only : "";
     }
-    const std::string& kind = kinds_[number % kinds_.size()];
-    return fmt::format("{}-{}", kind, options_.seed * 1000000 + number);
+    const uint64_t random = number - matrix_.size();
+    const std::string& kind = kinds_[random % kinds_.size()];
+    return fmt::format("{}-{}", kind, options_.seed * 1000000 + random);
   }
   size_t images(uint64_t number) const {
     if (options_.images == 0) return 0;
@@ -187,6 +203,7 @@ class Schedule {
 
   const Options& options_;
   std::vector<std::string> pairs_;
+  std::vector<std::string> matrix_;
   std::vector<std::string> kinds_;
   size_t pair_images_ = 0;
 };
@@ -196,7 +213,7 @@ using Clock = std::chrono::steady_clock;
 bool is_done(const Options& options, const Schedule& schedule, uint64_t number,
              Clock::time_point start) {
   if (board->failures >= kMostFailures) return true;
-  if (number < schedule.count_pairs()) return false;
+  if (number < schedule.count_fixed()) return false;
   const bool has_time = Clock::now() - start < std::chrono::seconds(options.seconds);
   return board->images >= options.images && !has_time;
 }
@@ -297,7 +314,7 @@ int collect(const Options& options) {
   for (uint64_t number = 0; saved < options.collect; ++number) {
     // As many long sequences as short ones.
     const std::string name =
-        schedule.name(number % 2 == 0 ? number / 2 : schedule.count_pairs() + number / 2);
+        schedule.name(number % 2 == 0 ? number / 2 : schedule.count_fixed() + number / 2);
     const auto workload = make_workload(name);
     if (!workload || workload->shape.sector_size != 512) continue;
     const Start& start = starts.of(workload->shape);
@@ -344,8 +361,8 @@ int run(int argument_count, char** arguments) {
   if (options.workers == 0) options.workers = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_ONLN));
   options.workers = std::min<uint64_t>(options.workers, kMostWorkers);
   const Schedule schedule(options);
-  fmt::print("seed {}, {} sequences of one and two operations\n", options.seed,
-             schedule.count_pairs());
+  fmt::print("seed {}, {} sequences of one and two operations, {} ways to write\n", options.seed,
+             schedule.count_pairs(), schedule.count_fixed() - schedule.count_pairs());
   std::fflush(stdout);
   const auto start = Clock::now();
   run_all(options, schedule);
@@ -353,6 +370,8 @@ int run(int argument_count, char** arguments) {
   fmt::print(
       "{} workloads; {} images were crashed again during recovery, {} used after it; {:.1f} s\n",
       board->workloads.load(), board->recrashed.load(), board->used.load(), took.count());
+  fmt::print("{} ways to write, cut at every write: {} images\n", board->matrix_workloads.load(),
+             board->matrix_images.load());
   fmt::print("{} images, {} failures\n", board->images.load(), board->failures.load());
   return board->failures == 0 ? 0 : 1;
 }

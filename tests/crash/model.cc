@@ -242,6 +242,7 @@ bool Model::change_data(const Operation& operation, size_t number) {
   switch (operation.kind) {
     case Kind::Write:
     case Kind::WriteThrough:
+    case Kind::WriteByOpen:
     case Kind::Append:
       if (operation.length == 0) return true;
       bytes->resize(std::max<uint64_t>(bytes->size(), end));

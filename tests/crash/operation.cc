@@ -12,11 +12,11 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 23> kNames = {
-    "create",      "mkdir",    "symlink", "mkfifo",     "write",          "write-through",
-    "append",      "truncate", "punch",   "allocate",   "reserve",        "zero",
-    "zero-within", "set-mode", "rename",  "exchange",   "link",           "unlink",
-    "unlink-open", "rmdir",    "fsync",   "checkpoint", "bare-checkpoint"};
+constexpr std::array<std::string_view, 24> kNames = {
+    "create",        "mkdir",       "symlink",  "mkfifo", "write",      "write-through",
+    "write-by-open", "append",      "truncate", "punch",  "allocate",   "reserve",
+    "zero",          "zero-within", "set-mode", "rename", "exchange",   "link",
+    "unlink",        "unlink-open", "rmdir",    "fsync",  "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -132,6 +132,38 @@ Result<> Performer::change_data(const Operation& operation, size_t number) {
   }
 }
 
+Result<> Performer::write_by_open(const Operation& operation, size_t number) {
+  using Text = WriteByOpenText;
+  const std::string_view how = operation.target;
+  OpenParameters parameters;
+  parameters.desired_access =
+      AccessMask::ReadData | AccessMask::WriteData | AccessMask::Synchronize;
+  if (how.starts_with(Text::Unbuffered)) parameters.mode |= OpenMode::NoIntermediateBuffering;
+  if (how.starts_with(Text::WriteThrough)) parameters.mode |= OpenMode::WriteThrough;
+  const bool is_at_position = how.ends_with(Text::AtPosition);
+  if (is_at_position) parameters.mode |= OpenMode::SynchronousIoNonalert;
+  const FilePtr file = TRY(find(operation.path));
+  auto open = TRY(store_.open(file, parameters));
+  AlignedBuffer memory(operation.length);
+  const ByteVector bytes = written_bytes(number, operation.offset, operation.length);
+  std::copy(bytes.begin(), bytes.end(), memory.data());
+  WriteParameters write;
+  write.byte_offset = static_cast<int64_t>(operation.offset);
+  write.input = ByteView(memory.bytes()).first(bytes.size());
+  Result<> done;
+  if (is_at_position) {
+    done = store_.set_position(*open, write.byte_offset);
+    write.byte_offset = kCurrentPosition;
+  }
+  if (how.ends_with(Text::AtEnd)) write.byte_offset = kEndOfStream;
+  if (done) {
+    const auto written = store_.write(*open, write);
+    if (!written) done = written.error();
+  }
+  store_.close(std::move(open));
+  return done;
+}
+
 Result<> Performer::unlink_open(const Operation& operation, size_t number) {
   const Place at = TRY(place(operation.path));
   const FilePtr file = TRY(store_.lookup(*at.directory, at.name));
@@ -195,6 +227,8 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return change_names(operation);
     case Kind::UnlinkOpen:
       return unlink_open(operation, number);
+    case Kind::WriteByOpen:
+      return write_by_open(operation, number);
     case Kind::Fsync:
       return store_.flush();
     case Kind::Checkpoint:

@@ -17,6 +17,7 @@ struct Operation {
     MakeFifo,       ///< path
     Write,          ///< path, offset, length: buffered
     WriteThrough,   ///< path, offset, length: unbuffered
+    WriteByOpen,    ///< path, offset, length; target: how and where (see WriteByOpenText)
     Append,         ///< path, length
     Truncate,       ///< path, offset: the new size
     Punch,          ///< path, offset, length
@@ -42,6 +43,17 @@ struct Operation {
   uint64_t length = 0;  ///< bytes
 
   std::string to_text() const;
+};
+
+/// Words of WriteByOpen's target: one of the first three, then one of the others. Whatever word the
+/// offset goes by, Operation::offset is where it leads.
+struct WriteByOpenText {
+  static constexpr std::string_view Buffered = "buffered";
+  static constexpr std::string_view Unbuffered = "unbuffered";
+  static constexpr std::string_view WriteThrough = "write-through";  ///< promised when it returns
+  static constexpr std::string_view AtOffset = "offset";
+  static constexpr std::string_view AtEnd = "end";
+  static constexpr std::string_view AtPosition = "position";
 };
 
 /// As the front end makes one; without a mode ntfs-3g takes it for a link.
@@ -74,6 +86,7 @@ class Performer {
   Result<Place> place(std::string_view path);
   Result<> create(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
+  Result<> write_by_open(const Operation& operation, size_t number);
   Result<> change_names(const Operation& operation);
   Result<> unlink_open(const Operation& operation, size_t number);
 

@@ -189,6 +189,26 @@ std::vector<PowerCut> choose_cuts(const Recording& recording, uint32_t sector_si
   return cuts;
 }
 
+std::vector<PowerCut> every_cut(const Recording& recording, uint32_t sector_size,
+                                size_t first_call) {
+  using Kind = PowerCut::Kind;
+  std::vector<PowerCut> cuts;
+  if (recording.writes.empty()) return cuts;
+  for (size_t call = first_call; call <= recording.calls.size(); ++call) {
+    const PendingRange pending = pending_at(recording, call);
+    if (pending.first == pending.end) continue;
+    for (const Kind kind : {Kind::None, Kind::All, Kind::Earlier}) {
+      cuts.push_back({call, kind, 0, 0});
+    }
+    for (size_t i = pending.of_call; i < pending.end; ++i) {
+      const size_t sectors = recording.writes[i].length / sector_size;
+      cuts.push_back({call, Kind::Drop, i - pending.first, 0});
+      if (sectors > 1) cuts.push_back({call, Kind::Tear, i - pending.first, sectors / 2});
+    }
+  }
+  return cuts;
+}
+
 std::unique_ptr<DiskImage> CutDisks::make(const PowerCut& cut, uint64_t promise) {
   const PendingRange pending = pending_at(recording_, std::min(cut.call, recording_.calls.size()));
   ASSERT(pending.first >= sure_writes_);

@@ -38,6 +38,11 @@ struct PowerCut {
 std::vector<PowerCut> choose_cuts(const Recording& recording, uint32_t sector_size, size_t limit,
                                   uint64_t seed);
 
+/// Each moment from `first_call` on, with everything, nothing, and what earlier calls had pending;
+/// and each write of the running call alone missing, and torn in the middle.
+std::vector<PowerCut> every_cut(const Recording& recording, uint32_t sector_size,
+                                size_t first_call);
+
 /// Makes the images that cuts leave. Cuts must come in the order of their calls.
 class CutDisks {
  public:

@@ -23,6 +23,23 @@ ObjectStoreOptions mount_options() {
 
 namespace {
 
+const std::vector<Operation>& forms_at_start() {
+  static const std::vector<Operation> operations = {
+      {Kind::Create, "resident", "", 0, 0},
+      {Kind::Write, "resident", "", 0, 100},
+      {Kind::Truncate, "resident", "", 512, 0},
+      {Kind::Create, "plain", "", 0, 0},
+      {Kind::Write, "plain", "", 0, 20000},
+      {Kind::Truncate, "plain", "", 61440, 0},
+      {Kind::Create, "sparse", "", 0, 0},
+      {Kind::Write, "sparse", "", 0, 8192},
+      {Kind::Fsync, "", "", 0, 0},
+      {Kind::Write, "sparse", "", 393216, 8192},
+      {Kind::Truncate, "sparse", "", 409600, 0},
+  };
+  return operations;
+}
+
 const std::vector<Operation>& tree_at_start() {
   static const std::vector<Operation> operations = {
       {Kind::MakeDirectory, "A", "", 0, 0},      {Kind::MakeDirectory, "B", "", 0, 0},
@@ -69,8 +86,9 @@ Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeve
     return;
   }
   Performer performer(**store);
-  for (size_t i = 0; i < tree_at_start().size() && failure.empty(); ++i) {
-    const Operation& operation = tree_at_start()[i];
+  const auto& operations = shape.tree == Shape::Tree::Names ? tree_at_start() : forms_at_start();
+  for (size_t i = 0; i < operations.size() && failure.empty(); ++i) {
+    const Operation& operation = operations[i];
     const auto done = performer.perform(operation, i);
     if (!done || !model.apply(operation, i)) failure = describe(operation, i, done);
   }
@@ -81,8 +99,10 @@ Window Run::window(size_t call) const {
   Window window;
   for (size_t i = 0; i < operations.size(); ++i) {
     if (began[i] <= call) window.latest = i + 1;
-    const bool promises =
-        operations[i].kind == Kind::Fsync || operations[i].kind == Kind::Checkpoint;
+    const Operation& operation = operations[i];
+    const bool promises = operation.kind == Kind::Fsync || operation.kind == Kind::Checkpoint ||
+                          (operation.kind == Kind::WriteByOpen &&
+                           operation.target.starts_with(WriteByOpenText::WriteThrough));
     if (promises && succeeded[i] && ended[i] <= call) window.promised = i + 1;
   }
   return window;
@@ -229,6 +249,78 @@ std::vector<std::string> pair_names(uint32_t cluster_size) {
       const std::string second = b == pair_table().size() ? "x" : std::to_string(b);
       for (const std::string_view end : kEnds) {
         names.push_back(fmt::format("pair-{}-{}-{}-{}", a, second, end, cluster_size));
+      }
+    }
+  }
+  return names;
+}
+
+// Every way to write.
+
+namespace {
+
+struct MatrixForm {
+  std::string_view path;
+  uint64_t valid = 0;  // bytes that were written
+  uint64_t hole = 0;   // where there is one
+  uint64_t size = 0;
+};
+constexpr std::array<MatrixForm, 3> kForms = {
+    {{"resident", 100, 0, 512}, {"plain", 20000, 20000, 61440}, {"sparse", 401408, 16384, 409600}}};
+constexpr std::array<std::string_view, 3> kHows = {
+    WriteByOpenText::Buffered, WriteByOpenText::Unbuffered, WriteByOpenText::WriteThrough};
+constexpr std::array<std::string_view, 7> kWheres = {"start",  "hole", "behind-valid", "size",
+                                                     "behind", "end",  "position"};
+constexpr std::array<uint64_t, 6> kCounts = {1, 512, 4095, 4096, 4097, (1 << 20) + 512};
+
+uint64_t matrix_offset(std::string_view where, const MatrixForm& form) {
+  if (where == "start") return 0;
+  if (where == "hole") return form.hole;
+  if (where == "behind-valid") return align_up(form.valid + 1, form.size == 512 ? 256 : 512);
+  if (where == "behind") return form.size + 40960;
+  if (where == "position") return 2 * 4096 + 512;
+  return form.size;  // "size", "end"
+}
+
+bool is_refused(std::string_view how, uint64_t offset, uint64_t count) {
+  return how == WriteByOpenText::Unbuffered && (offset % 512 != 0 || count % 512 != 0);
+}
+
+std::optional<Workload> make_matrix(const std::string& name,
+                                    const std::vector<std::string>& parts) {
+  const size_t how = std::stoul(parts[1]);
+  const size_t where = std::stoul(parts[2]);
+  const size_t form = std::stoul(parts[3]);
+  const size_t count = std::stoul(parts[4]);
+  const bool is_one = how < kHows.size() && where < kWheres.size() && form < kForms.size() &&
+                      count < kCounts.size();
+  if (!is_one) return std::nullopt;
+  Workload workload;
+  workload.name = name;
+  workload.shape = pair_shape(static_cast<uint32_t>(std::stoul(parts[5])));
+  workload.shape.tree = Shape::Tree::Forms;
+  const std::string_view by = kWheres[where] == "end"        ? WriteByOpenText::AtEnd
+                              : kWheres[where] == "position" ? WriteByOpenText::AtPosition
+                                                             : WriteByOpenText::AtOffset;
+  workload.operations.push_back({Kind::WriteByOpen, std::string(kForms[form].path),
+                                 fmt::format("{} {}", kHows[how], by),
+                                 matrix_offset(kWheres[where], kForms[form]), kCounts[count]});
+  return workload;
+}
+
+}  // namespace
+
+std::vector<std::string> matrix_names(uint32_t cluster_size) {
+  std::vector<std::string> names;
+  for (size_t how = 0; how < kHows.size(); ++how) {
+    for (size_t where = 0; where < kWheres.size(); ++where) {
+      for (size_t form = 0; form < kForms.size(); ++form) {
+        for (size_t count = 0; count < kCounts.size(); ++count) {
+          const uint64_t offset = matrix_offset(kWheres[where], kForms[form]);
+          if (is_refused(kHows[how], offset, kCounts[count])) continue;
+          names.push_back(
+              fmt::format("matrix-{}-{}-{}-{}-{}", how, where, form, count, cluster_size));
+        }
       }
     }
   }
@@ -515,6 +607,7 @@ std::vector<std::string> random_kinds() {
 std::optional<Workload> make_workload(const std::string& name) {
   const auto parts = split(name, '-');
   if (parts.size() == 5 && parts[0] == "pair") return make_pair(name, parts);
+  if (parts.size() == 6 && parts[0] == "matrix") return make_matrix(name, parts);
   const auto* kind = std::find_if(kRandomKinds.begin(), kRandomKinds.end(),
                                   [&](const RandomKind& one) { return one.name == parts[0]; });
   if (parts.size() != 2 || kind == kRandomKinds.end()) return std::nullopt;

@@ -17,11 +17,15 @@ struct Shape {
   uint32_t sector_size = 512;
   uint32_t record_size = 1024;
   uint64_t log_bytes = uint64_t{512} << 10;
+  /// What is there at the start: names and small files, or a file of each form.
+  enum class Tree { Names, Forms };
+  Tree tree = Tree::Names;
   friend auto operator<=>(const Shape&, const Shape&) = default;
 };
 
 /// A workload and its name, from which it can be made again:
 ///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
+///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
 ///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full
 struct Workload {
   enum class Bounds { None, MayFillUp };
@@ -33,6 +37,9 @@ struct Workload {
 
 /// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint.
 std::vector<std::string> pair_names(uint32_t cluster_size);
+/// Every way to write (fsa.md 3.4) that changes something: modes, offsets, forms of the stream and
+/// counts. What locks and alignment refuse never comes near the device.
+std::vector<std::string> matrix_names(uint32_t cluster_size);
 /// Kinds of random workloads.
 std::vector<std::string> random_kinds();
 std::optional<Workload> make_workload(const std::string& name);
