@@ -10,8 +10,10 @@ import mmap
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import sys
+import tempfile
 
 import manifest
 import volume
@@ -514,6 +516,75 @@ def enforced_locks(path):
     open_and(path, os.O_RDWR, lambda handle: os.pwrite(handle, b"free", 0))
 
 
+F_OFD_SETLK = 37
+
+
+def ofd_lock(handle, kind, start, length):
+    """An open file description's own lock: fcntl(2)."""
+    lock = struct.pack("hh4xqqi4x", kind, os.SEEK_SET, start, length, 0)
+    fcntl.fcntl(handle, F_OFD_SETLK, lock)
+
+
+def locks_of_open_file_descriptions(path, is_enforced):
+    """Two of one process stand against each other; closing one leaves the other's alone."""
+    write(path, b"a" * 8192)
+    first, second, third = (os.open(path, os.O_RDWR) for _ in range(3))
+    ofd_lock(first, fcntl.F_WRLCK, 100, 1000)
+    ofd_lock(second, fcntl.F_RDLCK, 2000, 10)
+    ofd_lock(third, fcntl.F_RDLCK, 2000, 10)
+    expect_equal(error_of(ofd_lock, second, fcntl.F_RDLCK, 1099, 10), errno.EAGAIN, "a part of it")
+    expect_equal(error_of(ofd_lock, second, fcntl.F_RDLCK, 1100, 10), 0, "behind it")
+    refusal = errno.EACCES if is_enforced else 0
+    expect_equal(error_of(os.pwrite, second, b"x", 500), refusal, "a write of another's range")
+    expect_equal(error_of(os.pwrite, first, b"y", 500), 0, "a write of the own range")
+    os.close(second)
+    expect_equal(error_of(ofd_lock, third, fcntl.F_WRLCK, 500, 1), errno.EAGAIN, "still held")
+    ofd_lock(first, fcntl.F_UNLCK, 0, 0)
+    expect_equal(error_of(ofd_lock, third, fcntl.F_WRLCK, 500, 1), 0, "given back")
+    os.close(first)
+    os.close(third)
+
+
+def page_cache_follows(directory):
+    """Pages that the kernel keeps of a file show every change, whichever way it came."""
+    place = tempfile.mkdtemp(dir=directory)
+    path, link, source = (f"{place}/{name}" for name in ("cached", "link", "source"))
+    content = bytearray(b"a" * 65536)
+    write(path, bytes(content))
+    write(source, b"s" * 65536)
+    os.link(path, link)
+    handle = os.open(path, os.O_RDWR)
+    mapped = mmap.mmap(handle, len(content), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    other = os.open(link, os.O_RDWR)
+    direct = os.open(link, os.O_RDWR | os.O_DIRECT)
+    origin = os.open(source, os.O_RDONLY)
+    block = mmap.mmap(-1, 8192)
+    block.write(b"d" * 8192)
+
+    def changed(what, start, length, byte):
+        content[start : start + length] = byte * length
+        expect(mapped[:] == content, f"mapped pages after {what}")
+        expect(os.pread(handle, len(content), 0) == content, f"read after {what}")
+
+    changed("nothing", 0, 0, b"")
+    os.pwrite(other, b"b" * 5000, 1000)
+    changed("a write by another name", 1000, 5000, b"b")
+    os.pwritev(direct, [block], 8192)
+    changed("a direct write", 8192, 8192, b"d")
+    expect_equal(os.copy_file_range(origin, other, 7000, 0, 20000), 7000, "copy_file_range")
+    changed("copy_file_range", 20000, 7000, b"s")
+    fallocate(other, PUNCH_HOLE | KEEP_SIZE, 4096, 8192)
+    changed("a punched hole", 4096, 8192, b"\0")
+    fallocate(other, ZERO_RANGE, 30000, 5000)
+    changed("zeroing", 30000, 5000, b"\0")
+    os.truncate(link, 40000)
+    os.truncate(link, 65536)
+    changed("truncation", 40000, 25536, b"\0")
+    mapped.close()
+    for each in (handle, other, direct, origin):
+        os.close(each)
+
+
 def wait_for_lock_in_vain(path):
     """A signal ends a wait for a lock."""
     with open(path, "r+b", buffering=0) as file:
@@ -539,7 +610,7 @@ def append_from_processes(path, flags, record_bytes):
     """Records of several processes, each whole and none lost."""
     write(path, b"")
     children = []
-    for number in range(4):
+    for number in range(8):
         child = os.fork()
         if child == 0:
             memory = mmap.mmap(-1, record_bytes)
@@ -553,7 +624,7 @@ def append_from_processes(path, flags, record_bytes):
     for child in children:
         expect_equal(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "appending")
     content = read(path)
-    expect_equal(len(content), 4 * 64 * record_bytes, "size")
+    expect_equal(len(content), 8 * 64 * record_bytes, "size")
     for at in range(0, len(content), record_bytes):
         record = content[at : at + record_bytes]
         expect_equal(record, record[:1] * record_bytes, f"the record at {at}")
@@ -584,6 +655,13 @@ def opens(suite, driver, image):
                     error_of(os.preadv, handle, [memory], 100), errno.EINVAL, "from within one"
                 )
                 os.close(handle)
+        with suite.case(f"the page cache follows every change ({options or 'default'})"):
+            with mounted(driver, image, options) as directory:
+                page_cache_follows(directory)
+    for options in ("locks=advisory", "locks=mandatory"):
+        with suite.case(f"locks of open file descriptions ({options})"):
+            with mounted(driver, image, options) as directory:
+                locks_of_open_file_descriptions(f"{directory}/ofd-{options}", "mand" in options)
     with suite.case("locks=mandatory enforces locks"):
         with mounted(driver, image, "locks=mandatory") as directory:
             enforced_locks(f"{directory}/locked")
