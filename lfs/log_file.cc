@@ -251,14 +251,6 @@ void LogFile::fill_dummy_page(MutableBytes page, uint64_t sequence) const {
 
 // ---- Appending ----------------------------------------------------------------------------------
 
-Result<Lsn> LogFile::append(const Record& record) {
-  const uint64_t data_bytes = record.data_bytes();
-  ASSERT(record.transaction_id != 0 && data_bytes != 0 && data_bytes <= maximum_record_bytes());
-  MutexLock lock(mutex_);
-  if (failure_ != NtStatus::Success) return failure_;
-  return append_locked(0, RecordType::Client, record, data_bytes);
-}
-
 uint64_t LogFile::room_locked() const { return has_open_page_ ? kPageSize - open_used_ : 0; }
 
 MutableBytes LogFile::open_page_locked() {

@@ -112,7 +112,7 @@ struct LogStart {
   /// most kMaximumFiller bytes.
   uint32_t filler_transaction_id = 0;
   ByteView filler;
-  /// What reserve() never gives away: room for the records of one checkpoint, dumps included. The
+  /// What no stream gets: room for the records of one checkpoint, dumps included. The
   /// restart records themselves, and their fillers, are counted by LogFile.
   uint64_t checkpoint_reserve_bytes = 0;
 };
@@ -169,18 +169,6 @@ class LogFile {
   /// a full log gives LogFullHandlerInProgress. To be set before the log is used.
   void set_full_handler(std::function<void()> handler) { full_handler_ = std::move(handler); }
 
-  /// Puts a record at the end of the log, in memory. Its LSN is final. Appends no more than was
-  /// reserved (a bug otherwise, once the log runs into its own tail). Errors: that of the first
-  /// failed write of the log; FileClosed after close().
-  Result<Lsn> append(const Record& record) EXCLUDES(mutex_);
-
-  /// Sets aside room for records of `cost_bytes` altogether (record_cost of each). LogFileFull:
-  /// there is not enough left; a checkpoint may free some.
-  Result<> reserve(uint64_t cost_bytes) EXCLUDES(mutex_);
-  /// Gives back what reserve() set aside. Releasing record_cost() right after each append keeps the
-  /// account exact; releasing all at the end counts appended records twice until then.
-  void release(uint64_t cost_bytes) EXCLUDES(mutex_);
-
   /// Returns when the record at `lsn` and all before it are on stable storage. Everything appended
   /// before a flush begins goes with it. An LSN above last_lsn() is taken as last_lsn().
   Result<> flush_to(Lsn lsn) EXCLUDES(mutex_);
@@ -188,14 +176,12 @@ class LogFile {
   /// owner writes file data first.
   void queue_flush() EXCLUDES(mutex_);
 
-  /// Appends a client restart record, makes it durable, and then writes the older restart page with
-  /// it. The space before `new_oldest` (the log's oldest LSN from now on, <= the restart record's)
-  /// is free afterwards. One at a time.
-  Result<Lsn> write_restart(ByteView client_restart_record, Lsn new_oldest) EXCLUDES(mutex_);
-  /// The same for any stream: `given_up` of what is reserved pays for it, then what is set aside
-  /// for checkpoints. `new_base` none: the base stays. Errors: as execute(); LogTailInvalid:
-  /// `new_base` is below the base or above the last record; InvalidParameter: too long.
-  /// LogAppendedFlushFailed: the record is appended and paid for, but may not be durable.
+  /// Appends a restart record of a stream, makes it durable, and then writes the older restart page
+  /// with it. `given_up` of what is reserved pays for it, then what is set aside for checkpoints.
+  /// The base moves to `new_base` (none: it stays); of a volume's log, the space before it is free
+  /// afterwards. One at a time. Errors: as execute(); LogTailInvalid: `new_base` is below the base
+  /// or above the last record; InvalidParameter: too long. LogAppendedFlushFailed: the record is
+  /// appended and paid for, but may not be durable.
   Result<Appended> write_restart(uint16_t client, std::span<const ByteView> parts, Lsn new_base,
                                  const SpaceChange& given_up) EXCLUDES(mutex_, restart_mutex_);
   /// Moves the base of a stream, in memory; the next restart page says it. LogTailInvalid as above.
@@ -207,7 +193,7 @@ class LogFile {
   /// The same for a private log: everything durable, both restart pages with the clean flag.
   Result<> close_private() EXCLUDES(mutex_, restart_mutex_);
 
-  /// Of all that reserve() can ever give, what records take since the oldest LSN. used < capacity.
+  /// Of all that streams can ever get, what records take since the oldest LSN. used < capacity.
   uint64_t used_bytes() const EXCLUDES(mutex_);
   uint64_t capacity_bytes() const EXCLUDES(mutex_);
   /// Appended and not yet durable.

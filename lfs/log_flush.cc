@@ -296,13 +296,6 @@ Result<> LogFile::write_first_sector(const RestartPage& content) {
   return store_.write_durable({&write, 1});
 }
 
-Result<Lsn> LogFile::write_restart(ByteView client_restart_record, Lsn new_oldest) {
-  const auto written = write_restart(0, {&client_restart_record, 1}, new_oldest, {});
-  if (written) return written->lsn;
-  MutexLock lock(mutex_);
-  return failure_ != NtStatus::Success ? failure_ : written.error();
-}
-
 Result<Appended> LogFile::write_restart(uint16_t client, std::span<const ByteView> parts,
                                         Lsn new_base, const SpaceChange& given_up) {
   const uint64_t data_bytes = Record{0, Lsn(), Lsn(), parts}.data_bytes();

@@ -194,22 +194,6 @@ Result<> LogFile::call_full_handler() {
   return {};
 }
 
-Result<> LogFile::reserve(uint64_t cost_bytes) {
-  SpaceChange change;
-  change.taken_bytes = cost_bytes;
-  TRY(execute(0, nullptr, change));
-  return {};
-}
-
-void LogFile::release(uint64_t cost_bytes) {
-  MutexLock lock(mutex_);
-  ASSERT(cost_bytes <= clients_[0].reserved_bytes);
-  SpaceChange change;
-  change.given_up_bytes = cost_bytes;
-  change_locked(0, change);
-  refill_held_locked();
-}
-
 void LogFile::release(uint16_t client, const SpaceChange& change) {
   MutexLock lock(mutex_);
   ASSERT(change.given_up_bytes <= clients_[client].reserved_bytes);

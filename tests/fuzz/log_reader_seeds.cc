@@ -88,7 +88,7 @@ void append(lfs::LogFile& log, LogOp op, std::mt19937& random, lfs::Lsn& previou
   record.transaction_id = ondisk::transaction_id_at(random() % 3);
   record.previous = record.undo_next = previous;
   record.parts = {&part, 1};
-  previous = log.append(record).value();
+  previous = log.execute(0, &record, {}).value().lsn;
 }
 
 /// A log of ours after `rounds` of work; every record may spill, all operations come up.
@@ -109,7 +109,8 @@ ByteVector busy_log(uint64_t pages, unsigned rounds, bool closes) {
     append(*log, static_cast<LogOp>(round % 0x26), random, previous);
     if (round % 7 == 0) (void)log->flush_to(log->last_lsn());
     if (log->used_bytes() > log->capacity_bytes() / 2) {
-      (void)log->write_restart(restart_bytes, log->last_lsn());
+      const ByteView part = restart_bytes;
+      (void)log->write_restart(0, {&part, 1}, log->last_lsn(), {});
     }
   }
   (void)log->flush_to(log->last_lsn());

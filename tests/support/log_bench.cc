@@ -115,7 +115,8 @@ class Bench {
   void free_space() {
     const MutexLock lock(checkpoint_);
     if (log_->used_bytes() < log_->capacity_bytes() / 2) return;  // another thread was here
-    ASSERT(log_->write_restart(restart_, log_->last_lsn()).has_value());
+    const ByteView restart = restart_;
+    ASSERT(log_->write_restart(0, {&restart, 1}, log_->last_lsn(), {}).has_value());
   }
 
   const ByteVector data_;

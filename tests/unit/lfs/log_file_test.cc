@@ -14,7 +14,10 @@ namespace {
 using testing::append_data;
 using testing::make_data;
 using testing::MemoryLogStore;
+using testing::release;
+using testing::reserve;
 using testing::StartValues;
+using testing::write_restart;
 
 constexpr uint64_t kSmallLog = 256 * 1024;
 
@@ -37,16 +40,16 @@ class LogFileTest : public ::testing::Test {
     written_.clear();
     written_[log_->last_lsn()] = values_.restart;
   }
-  Lsn append(uint64_t length_bytes) {
+  Lsn append(uint64_t length_bytes, bool from_reserved = false) {
     ByteVector data = make_data(++number_, length_bytes);
-    const Lsn lsn = append_data(*log_, data).value();
+    const Lsn lsn = append_data(*log_, data, from_reserved).value();
     written_[lsn] = std::move(data);
     return lsn;
   }
   /// A restart record for everything up to now; what is older is free after it.
   void checkpoint() {
     const Lsn oldest = log_->last_lsn();
-    const Lsn lsn = log_->write_restart(values_.restart, oldest).value();
+    const Lsn lsn = write_restart(*log_, values_.restart, oldest).value();
     written_[lsn] = values_.restart;
   }
 
@@ -190,7 +193,7 @@ TEST_F(LogFileTest, GathersThePartsOfARecord) {
   record.previous = Lsn::from_raw(5);
   record.undo_next = Lsn::from_raw(6);
   record.parts = parts;
-  const Lsn lsn = log_->append(record).value();
+  const Lsn lsn = log_->execute(0, &record, {}).value().lsn;
   ASSERT_TRUE(log_->flush_to(lsn).has_value());
   auto reader = LogReader::open(*store_).value();
   const RecordView view = reader.read(lsn).value();
@@ -240,19 +243,17 @@ TEST_F(LogFileTest, ReservesUntilFullAndACheckpointFreesTheSpace) {
   for (int lap = 0; lap < 10; ++lap) {
     uint64_t count = 0;
     Lsn first;
-    while (log_->reserve(record_cost(1000))) {
-      const Lsn lsn = append_data(*log_, data).value();
-      if (first.is_none()) first = lsn;
-      log_->release(record_cost(1000));
+    for (auto lsn = append_data(*log_, data); lsn; lsn = append_data(*log_, data)) {
+      if (first.is_none()) first = *lsn;
       ++count;
     }
     EXPECT_GT(count, kSmallLog / 1048 * 7 / 10);
-    EXPECT_EQ(log_->reserve(record_cost(1000)).error(), NtStatus::LogFileFull);
+    EXPECT_EQ(append_data(*log_, data).error(), NtStatus::LogFileFull);
     EXPECT_GE(log_->used_bytes() + record_cost(1000), log_->capacity_bytes());
     ASSERT_TRUE(log_->flush_to(log_->last_lsn()).has_value());
     EXPECT_LT(log_->oldest_lsn(), first);
     // At the full log: the restart record has its own room.
-    ASSERT_TRUE(log_->write_restart(values_.restart, log_->last_lsn()).has_value());
+    ASSERT_TRUE(write_restart(*log_, values_.restart, log_->last_lsn()).has_value());
     EXPECT_LT(log_->used_bytes(), kPageSize);
   }
   ASSERT_TRUE(log_->close(values_.restart).has_value());
@@ -261,11 +262,11 @@ TEST_F(LogFileTest, ReservesUntilFullAndACheckpointFreesTheSpace) {
 TEST_F(LogFileTest, OutstandingReservationsCount) {
   begin(kSmallLog);
   const uint64_t all = log_->capacity_bytes() - log_->used_bytes();
-  ASSERT_TRUE(log_->reserve(all).has_value());
-  EXPECT_EQ(log_->reserve(1).error(), NtStatus::LogFileFull);
-  log_->release(100);
-  EXPECT_TRUE(log_->reserve(100).has_value());
-  log_->release(all);
+  ASSERT_TRUE(reserve(*log_, all).has_value());
+  EXPECT_EQ(reserve(*log_, 1).error(), NtStatus::LogFileFull);
+  release(*log_, 100);
+  EXPECT_TRUE(reserve(*log_, 100).has_value());
+  release(*log_, all);
 }
 
 TEST_F(LogFileTest, ReservedRecordsAlwaysFitWhateverTheirSizes) {
@@ -273,15 +274,15 @@ TEST_F(LogFileTest, ReservedRecordsAlwaysFitWhateverTheirSizes) {
   std::mt19937_64 random(1);
   for (int lap = 0; lap < 200; ++lap) {
     const uint64_t all = log_->capacity_bytes() - log_->used_bytes();
-    ASSERT_TRUE(log_->reserve(all).has_value());
+    ASSERT_TRUE(reserve(*log_, all).has_value());
     uint64_t left = all;
     while (true) {
       const uint64_t length = 8 * (1 + random() % (lap % 2 == 0 ? 20 : 1500));
       if (record_cost(length) > left) break;
       left -= record_cost(length);
-      append(length);
+      append(length, true);
     }
-    log_->release(all);
+    release(*log_, left);
     checkpoint();
     ASSERT_NO_FATAL_FAILURE(check());
   }
@@ -295,8 +296,8 @@ TEST_F(LogFileTest, AFailedWritePoisonsTheLog) {
   EXPECT_TRUE(log_->is_failed());
   EXPECT_EQ(append_data(*log_, make_data(1, 8)).error(), NtStatus::IoDeviceError);
   EXPECT_EQ(log_->flush_to(log_->last_lsn()).error(), NtStatus::IoDeviceError);
-  EXPECT_EQ(log_->reserve(1).error(), NtStatus::IoDeviceError);
-  EXPECT_EQ(log_->write_restart(values_.restart, log_->oldest_lsn()).error(),
+  EXPECT_EQ(reserve(*log_, 1).error(), NtStatus::IoDeviceError);
+  EXPECT_EQ(write_restart(*log_, values_.restart, log_->oldest_lsn()).error(),
             NtStatus::IoDeviceError);
   EXPECT_EQ(log_->close(values_.restart).error(), NtStatus::IoDeviceError);
 }
@@ -366,7 +367,7 @@ TEST_F(LogFileTest, EveryoneWhoWaitsForAFlushReturns) {
     });
   }
   threads.emplace_back([&] {
-    while (log_->write_restart(values_.restart, log_->last_lsn())) std::this_thread::yield();
+    while (write_restart(*log_, values_.restart, log_->last_lsn())) std::this_thread::yield();
     ++count_failed;
   });
   for (std::thread& thread : threads) thread.join();

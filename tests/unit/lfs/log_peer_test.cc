@@ -113,7 +113,7 @@ class LogPeerTest : public ::testing::Test {
     record.previous = previous_;
     record.undo_next = client.redo == LogOp::ForgetTransaction ? Lsn() : previous_;
     record.parts = {&part, 1};
-    previous_ = log_->append(record).value();
+    previous_ = log_->execute(0, &record, {}).value().lsn;
   }
   void open_attributes() {
     struct Row {
@@ -179,7 +179,7 @@ class LogPeerTest : public ::testing::Test {
   }
   void checkpoint() {
     const Lsn start = log_->last_lsn();
-    ASSERT_TRUE(log_->write_restart(restart_record(start), start).has_value());
+    ASSERT_TRUE(lfs::testing::write_restart(*log_, restart_record(start), start).has_value());
     open_attributes();
   }
   void flush() { ASSERT_TRUE(log_->flush_to(log_->last_lsn()).has_value()); }

@@ -18,6 +18,7 @@ using testing::append_data;
 using testing::make_data;
 using testing::MemoryLogStore;
 using testing::StartValues;
+using testing::write_restart;
 
 /// Only the heads of these files were kept; behind them the log was never used.
 std::optional<ByteVector> sample(const std::string& name, uint64_t log_bytes) {
@@ -150,7 +151,7 @@ ByteVector busy_log(uint64_t record_bytes, Lsn* last) {
       EXPECT_TRUE(log->flush_to(log->last_lsn()).has_value());
     }
     if (log->used_bytes() > log->capacity_bytes() / 2) {
-      EXPECT_TRUE(log->write_restart(values.restart, log->last_lsn()).has_value());
+      EXPECT_TRUE(write_restart(*log, values.restart, log->last_lsn()).has_value());
     }
   }
   EXPECT_TRUE(log->flush_to(log->last_lsn()).has_value());
@@ -200,7 +201,7 @@ TEST(LogReader, ReportsAHoleBeforeTheRestartRecord) {
   for (uint64_t i = 0; i < 100; ++i) {
     ASSERT_TRUE(append_data(*log, make_data(i, 300)).has_value());
   }
-  ASSERT_TRUE(log->write_restart(values.restart, oldest).has_value());
+  ASSERT_TRUE(write_restart(*log, values.restart, oldest).has_value());
   store.bytes()[6 * kPageSize + 0x3FE] ^= std::byte{1};
   auto reader = LogReader::open(store).value();
   EXPECT_EQ(reader.last_lsn(), log->last_lsn());

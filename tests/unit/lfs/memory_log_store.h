@@ -101,13 +101,34 @@ inline ByteVector make_data(uint64_t number, uint64_t length_bytes) {
   return data;
 }
 
-inline Result<Lsn> append_data(LogFile& log, ByteView data, Lsn previous = {}) {
+/// What the stream of a volume's log does with LogFile's calls for any stream.
+inline Result<> reserve(LogFile& log, uint64_t cost_bytes) {
+  SpaceChange change;
+  change.taken_bytes = cost_bytes;
+  TRY(log.execute(0, nullptr, change));
+  return {};
+}
+
+inline void release(LogFile& log, uint64_t cost_bytes) {
+  SpaceChange change;
+  change.given_up_bytes = cost_bytes;
+  log.release(0, change);
+}
+
+inline Result<Lsn> write_restart(LogFile& log, ByteView restart_record, Lsn new_oldest) {
+  const Appended written = TRY(log.write_restart(0, {&restart_record, 1}, new_oldest, {}));
+  return written.lsn;
+}
+
+/// `from_reserved`: the record is paid from what reserve() took.
+inline Result<Lsn> append_data(LogFile& log, ByteView data, bool from_reserved = false) {
   Record record;
   record.transaction_id = 0x18;
-  record.previous = previous;
-  record.undo_next = previous;
   record.parts = {&data, 1};
-  return log.append(record);
+  SpaceChange change;
+  if (from_reserved) change.given_up_bytes = log.cost_of(data.size());
+  const Appended appended = TRY(log.execute(0, &record, change));
+  return appended.lsn;
 }
 
 }  // namespace ntfs::lfs::testing

@@ -91,7 +91,8 @@ class ForeignLog {
     const ByteVector data = ondisk::encode(record);
     const ByteView part = data;
     Lsn& last = last_[transaction];
-    last = log_->append({transaction, last, undo_next, {&part, 1}}).value();
+    const lfs::Record client = {transaction, last, undo_next, {&part, 1}};
+    last = log_->execute(0, &client, {}).value().lsn;
     return last;
   }
   /// A change of the file record `number`.
@@ -132,6 +133,22 @@ class ForeignLog {
     end(kFirst);
   }
   void flush() { EXPECT_TRUE(log_->flush_to(log_->last_lsn())); }
+  /// Changes a link of a record that is in the log already, which no writer does.
+  void set_undo_next(Lsn lsn, Lsn undo_next) {
+    flush();
+    AlignedBuffer bytes(store_->size_bytes());
+    ASSERT_TRUE(store_->read(0, bytes.bytes()));
+    size_t count = 0;
+    for (uint64_t at = 0; at + sizeof(lfs::RecordHeader) <= bytes.size(); at += 8) {
+      auto& header = struct_at<lfs::RecordHeader>(bytes.bytes(), at);
+      if (header.this_lsn.get() != lsn.raw() || header.client_data_length.get() == 0) continue;
+      header.client_undo_next_lsn.set(undo_next.raw());
+      ++count;
+    }
+    EXPECT_GT(count, 0u);
+    const lfs::LogWrite write{0, bytes.bytes()};
+    ASSERT_TRUE(store_->write_durable({&write, 1}));
+  }
 
   /// Replays in memory; on success the file's record as it will be.
   Result<> replay() {
@@ -167,7 +184,7 @@ class ForeignLog {
     return attribute ? std::string(as_text(attribute->value())) : "(no data)";
   }
 
- private:
+  /// A log record about the file record `number`, without its operation. `lcn` has to outlive it.
   ondisk::ClientRecord place_of(uint64_t number, Lcn& lcn) const {
     const uint64_t position = number * geometry_.file_record_size;
     const uint64_t cluster = geometry_.cluster_size;
@@ -179,6 +196,8 @@ class ForeignLog {
     record.target.cluster_block_offset = static_cast<uint16_t>(position % cluster / 512);
     return record;
   }
+
+ private:
   static void fill(ondisk::ClientRecord& record, const Step& step) {
     record.redo = step.redo;
     record.undo = step.undo;
@@ -248,20 +267,12 @@ TEST(RecoveryForeign, WhatWasTakenBackBeforeTheCrashIsNotTakenBackAgain) {
   const Lsn first = log.change(kFirst, update(log, 0, "A", "s"));
   log.change(kFirst, update(log, 0, "B", "A"));
   // The rollback of B had begun: its record says what is next.
-  ondisk::ClientRecord compensation;
-  Lcn lcn =
-      log.geometry().mft_lcn + ClusterCount(log.record_number() * log.geometry().file_record_size /
-                                            log.geometry().cluster_size);
+  Lcn lcn;
+  ondisk::ClientRecord compensation = log.place_of(log.record_number(), lcn);
   compensation.redo = LogOp::UpdateResidentValue;
   compensation.undo = LogOp::CompensationLogRecord;
-  compensation.target.target_attribute = kMftSlot;
-  const uint64_t position = log.record_number() * log.geometry().file_record_size;
-  compensation.target.target_vcn = Vcn(position / log.geometry().cluster_size);
-  compensation.target.cluster_block_offset =
-      static_cast<uint16_t>(position % log.geometry().cluster_size / 512);
   compensation.target.record_offset = log.data_offset();
   compensation.target.attribute_offset = kValue;
-  compensation.lcns = {&lcn, 1};
   compensation.redo_data = compensation.undo_data = text_bytes("A");
   log.append(kFirst, compensation, first);
   ASSERT_TRUE(log.replay()) << log.why_not();
@@ -473,7 +484,8 @@ void checkpoint(ForeignLog& log, const Tables& tables, Lsn oldest) {
     record.redo_data = table;
     const ByteVector data = ondisk::encode(record);
     const ByteView part = data;
-    const Lsn lsn = log.log().append({kFirst, {}, {}, {&part, 1}}).value();
+    const lfs::Record client = {kFirst, {}, {}, {&part, 1}};
+    const Lsn lsn = log.log().execute(0, &client, {}).value().lsn;
     return ondisk::ClientRestart::Dump{lsn, static_cast<uint32_t>(table.size())};
   };
   ondisk::OpenAttribute mft;
@@ -511,7 +523,8 @@ void checkpoint(ForeignLog& log, const Tables& tables, Lsn oldest) {
         dump(LogOp::TransactionTableDump, ondisk::encode_restart_table(sizeof(entry), slots));
   }
   const auto bytes = restart.encode();
-  ASSERT_TRUE(log.log().write_restart(bytes, oldest));
+  const ByteView part = bytes;
+  ASSERT_TRUE(log.log().write_restart(0, {&part, 1}, oldest, {}));
 }
 
 TEST(RecoveryForeign, APageThatWasDirtyAtTheCheckpointIsRedoneFromItsOldestRecord) {
@@ -593,7 +606,8 @@ TEST(RecoveryForeign, AChainThatLeadsForwardIsRefused) {
   ondisk::ClientRecord record;
   record.redo = record.undo = LogOp::Noop;
   record.target.target_attribute = kMftSlot;
-  log.append(kFirst, record, Lsn::from_raw(first.raw() + 0x1000));
+  const Lsn second = log.append(kFirst, record, first);
+  log.set_undo_next(second, Lsn::from_raw(first.raw() + 0x1000));
   EXPECT_EQ(log.replay().error(), NtStatus::LogCorrupt);
 }
 
