@@ -47,6 +47,11 @@ BasicInformation information_of(const struct stat& wanted, int which, mode_t typ
   information.times.last_write =
       time_of(wanted.st_mtim, has(FUSE_SET_ATTR_MTIME), has(FUSE_SET_ATTR_MTIME_NOW));
   information.times.change = time_of(wanted.st_ctim, has(FUSE_SET_ATTR_CTIME), false);
+  // This and no more is what the kernel's write-back cache tells of data that it has written.
+  constexpr int kOfCache = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
+  if (which == kOfCache && information.times.last_write == information.times.change) {
+    information.times_of = BasicInformation::TimesOf::WrittenData;
+  }
   return information;
 }
 

@@ -120,7 +120,7 @@ class CommandLine {
     add_size(command, "--log-size", format_.log_size, "of $LogFile");
     add_size(command, "--usn-size", format_.usn_size, "of the change journal");
     command->add_option("--label", format_.label, "name of the volume");
-    command->add_flag("--no-usn", no_usn_, "without a change journal (as always, so far)");
+    command->add_flag("--no-usn", format_.no_usn, "without a change journal");
     command->add_flag("--reflink", format_.reflink, "let files share clusters");
     command->add_flag("--force", format_.force, "even if SOURCE holds something else");
     add_json(command, format_.json);
@@ -254,7 +254,6 @@ class CommandLine {
   CLI::App app_;
   std::function<int()> run_;
   FormatCommandOptions format_;
-  bool no_usn_ = false;
   MountCommandOptions mount_;
   std::vector<std::string> mount_option_list_;
   std::string unmount_directory_;

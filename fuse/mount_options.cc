@@ -42,6 +42,8 @@ constexpr std::array kFlags = {
     Flag{"hide_hid_files", &MountOptions::hide_hidden_files, true},
     Flag{"nohidden", &MountOptions::hide_hidden_files, true},
     Flag{"hide_dot_files", &MountOptions::hide_dot_files, true},
+    Flag{"usn", &MountOptions::usn, true},
+    Flag{"nousn", &MountOptions::usn, false},
     Flag{"writeback", &MountOptions::writeback, true},
     Flag{"nowriteback", &MountOptions::writeback, false},
     Flag{"nofail", &MountOptions::nofail, true},
@@ -94,11 +96,10 @@ constexpr std::array kMeaningless = {
     Meaningless{"discard", "freed clusters are not discarded in this version"},
     Meaningless{"strictatime", "reading does not change access times"},
     Meaningless{"nodiscard", "freed clusters are not discarded in this version"},
-    Meaningless{"nousn", "changes are not recorded in this version anyway"},
 };
 
 /// Known, and not to be ignored: the user would rely on it.
-constexpr std::array<std::string_view, 3> kNotYet = {"remove_hiberfile", "usn", "remount"};
+constexpr std::array<std::string_view, 2> kNotYet = {"remove_hiberfile", "remount"};
 
 constexpr std::array<std::string_view, 11> kWithValue = {
     "uid",   "gid",    "umask", "fmask",   "dmask", "streams_interface",

@@ -21,6 +21,7 @@ struct NewFile {
   dev_t device = 0;
   std::string_view symlink_target = {};
   Creator creator;
+  CreateParameters::Holder holder = CreateParameters::Holder::None;
 };
 
 struct Made {
@@ -62,14 +63,23 @@ Result<Made> make(Filesystem& filesystem, const NewFile& asked) {
   CreateParameters parameters;
   parameters.kind = kind_of_mode(wanted.mode);
   parameters.symlink_target = wanted.symlink_target;
+  parameters.holder = wanted.holder;
   parameters.linux_metadata =
       metadata_to_store(wanted.creator, wanted.mode, wanted.device, filesystem.options().ownership);
   Made made;
   made.file = TRY(filesystem.store().create(*parent, name, parameters));
   filesystem.count_directory_change(asked.parent);
-  TRY(update_hidden(filesystem, *made.file, wanted.name));
-  made.entry = TRY(filesystem.look_up(made.file));
-  return made;
+  Result<> shown = update_hidden(filesystem, *made.file, wanted.name);
+  if (shown) {
+    const auto entry = filesystem.look_up(made.file);
+    if (entry) {
+      made.entry = *entry;
+      return made;
+    }
+    shown = entry.error();
+  }
+  if (wanted.holder == CreateParameters::Holder::Caller) filesystem.store().close(made.file);
+  return shown.error();
 }
 
 void answer_made(fuse_req_t request, const NewFile& wanted) {
@@ -132,11 +142,13 @@ struct Opened {
 
 Result<Opened> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
   auto made = make(filesystem, wanted);
+  const bool is_new = made.has_value();
   if (!made && made.error() == NtStatus::ObjectNameCollision && (flags & O_EXCL) == 0) {
     made = find_existing(filesystem, wanted);
   }
   if (!made) return made.error();
   auto open = filesystem.open(made->file, flags);
+  if (is_new) filesystem.store().close(made->file);  // the holder that the creation left
   if (!open) {
     filesystem.take_back(made->entry);
     return open.error();
@@ -151,7 +163,8 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   const NewFile wanted{.parent = parent,
                        .name = name,
                        .mode = S_IFREG | (mode & ~mode_t{S_IFMT}),
-                       .creator = creator_of(request)};
+                       .creator = creator_of(request),
+                       .holder = CreateParameters::Holder::Caller};
   auto made = create_or_open(filesystem, wanted, info->flags);
   if (!made) return reply.status(made.error());
   filesystem.set_handle(*made->open, *info);

@@ -185,6 +185,8 @@ class ServedMount {
     options.windows_names = request_.options.windows_names;
     options.ignore_case = request_.options.ignore_case;
     options.show_system_files = request_.options.show_system_files;
+    using UsnRecords = VolumeOptions::UsnRecords;
+    options.volume.usn_records = request_.options.usn ? UsnRecords::Yes : UsnRecords::No;
     if (request_.options.writeback) options.data_times = DataTimes::SetByCaller;
     if (request_.options.mandatory_locks) options.opens_lock = OpensLock::Yes;
     why_not_.clear();

@@ -60,6 +60,7 @@ void check_with_geometry(VolumeReader& reader, const CheckOptions& options, Find
   check_reachability(context);
   check_system_files(context);
   check_log(context);
+  check_usn(context);
   check_security(context);
   check_link_tables(context);
   context.report.clusters_used = context.claims.count_claimed();

@@ -81,6 +81,16 @@ struct ObjectIdClaim {
   friend auto operator<=>(const ObjectIdClaim&, const ObjectIdClaim&) = default;
 };
 
+/// $Extend\$UsnJrnl, and what the files say of it.
+struct UsnFacts {
+  FileReference file;
+  bool is_found = false;
+  ByteVector maximum;  ///< value of $Max
+  Stream records;      ///< $J
+  uint64_t highest = 0;  ///< usn in any $STANDARD_INFORMATION
+  FileReference highest_owner;
+};
+
 struct Context {
   Context(VolumeReader& volume_reader, const CheckOptions& check_options, Findings& all_findings,
           uint64_t total_clusters, uint64_t count_records)
@@ -123,6 +133,7 @@ struct Context {
   bool has_refcounts_index = false;
   uint64_t highest_lsn = 0;
   FileReference highest_lsn_owner;
+  UsnFacts usn;
   std::vector<ReparseClaim> reparse_points;
   std::vector<ObjectIdClaim> object_ids;
 };

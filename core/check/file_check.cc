@@ -80,6 +80,8 @@ class FileCheck {
   void check_eas();
   void check_object_id();
   void remember_facts();
+  bool is_usn_journal() const;
+  void keep_journal();
   void keep_streams();
 
   const FileRecords& records_;
@@ -159,7 +161,7 @@ void FileCheck::check_order(const Record& record) {
 void FileCheck::check_data() {
   const bool has_view = (records_.base->flags & FileRecordFlags::ViewIndex) != 0;
   if (is_directory() || has_view || file_.record() < ondisk::kFirstUserRecord) return;
-  if (find(AttributeType::Data, {}) != nullptr) return;
+  if (find(AttributeType::Data, {}) != nullptr || is_usn_journal()) return;
   context_.findings.add(place("$DATA"), "present", "absent", "a file has no unnamed $DATA");
 }
 
@@ -184,6 +186,10 @@ void FileCheck::check_standard_information() {
   const size_t length = std::min(value.size(), sizeof(StandardInformation));
   std::copy_n(value.begin(), length, mutable_bytes_of(information_).begin());
   context_.records.at(file_.record()).security_id = information_.security_id.get();
+  if (information_.usn.get() > context_.usn.highest) {
+    context_.usn.highest = information_.usn.get();
+    context_.usn.highest_owner = file_;
+  }
   const bool has_descriptor = find(AttributeType::SecurityDescriptor, {}) != nullptr;
   // Windows leaves some of its own files without one, $Extend\$RmMetadata\$Repair for example.
   const bool of_system = file_.record() < ondisk::kFirstUserRecord ||
@@ -450,7 +456,30 @@ void FileCheck::remember_facts() {
 }
 
 /// Of the system files, for the checks that follow the pass over $MFT.
+/// $Extend\$UsnJrnl.
+bool FileCheck::is_usn_journal() const {
+  const FileAttribute* name = find(AttributeType::FileName, {});
+  if (name == nullptr || !name->readable || find(AttributeType::Data, u"$J") == nullptr) {
+    return false;
+  }
+  const auto view = ondisk::FileNameView::parse(name->stream.value, {"$FILE_NAME", file_.raw(), 0});
+  return view && view->parent().record() == ondisk::kExtendRecord && view->name_equals(u"$UsnJrnl");
+}
+
+void FileCheck::keep_journal() {
+  const FileAttribute* maximum = find(AttributeType::Data, u"$Max");
+  const FileAttribute* records = find(AttributeType::Data, u"$J");
+  UsnFacts& usn = context_.usn;
+  usn.file = file_;
+  usn.is_found = true;
+  if (maximum != nullptr && maximum->readable) {
+    usn.maximum.assign(maximum->stream.value.begin(), maximum->stream.value.end());
+  }
+  if (records->readable) usn.records = records->stream;
+}
+
 void FileCheck::keep_streams() {
+  if (is_usn_journal()) keep_journal();
   if (file_.record() >= ondisk::kFirstReservedRecord) return;
   for (FileAttribute& attribute : attributes_) {
     if (!attribute.readable) continue;

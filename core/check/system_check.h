@@ -16,6 +16,8 @@ void check_cluster_references(Context& context);
 void check_system_files(Context& context);
 /// The restart pages of $LogFile: is there one, and does it say that nothing is to be replayed?
 void check_log(Context& context);
+/// $UsnJrnl: sizes, records, and the usns that files keep.
+void check_usn(Context& context);
 /// $Secure: descriptors, their copies, both indexes, and the ids that files refer to.
 void check_security(Context& context);
 /// $Reparse:$R and $ObjId:$O against the files.

@@ -7,7 +7,9 @@
 #include "core/fsa/small_values.h"
 #include "core/ondisk/reparse_point.h"
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
+#include "usn/reason.h"
 
 namespace ntfs {
 
@@ -142,8 +144,24 @@ Result<le32> security_id_of(Volume& volume, FileReference directory) {
   return information.security_id;
 }
 
-Result<FileReference> create_in(Transaction& transaction, Volume& volume, FileReference directory,
-                                NewFile& file, FileKind kind) {
+/// The change journal's records of a new file, which tell the usn that its record begins with.
+Result<> record_creation(Transaction& transaction, Volume& volume, File& made,
+                         const usn::Link& link, const CreateParameters& parameters, NewFile& file) {
+  // The file system's own directory is not spoken of.
+  if (link.parent.record() == ondisk::kExtendRecord) return {};
+  uint32_t attributes = file.information.file_attributes.get();
+  if (parameters.kind == FileKind::Directory) attributes |= FileAttributes::Directory;
+  FileRecords records(transaction, volume, made, attributes);
+  TRY(records.add(usn::Reason::FileCreate, link));
+  if (parameters.holder == CreateParameters::Holder::None) TRY(records.close(link));
+  TRY(records.append());
+  if (records.last()) file.information.usn.set(records.last()->raw());
+  return {};
+}
+
+Result<FilePtr> create_in(Transaction& transaction, Volume& volume, FileReference directory,
+                          NewFile& file, const CreateParameters& parameters) {
+  const FileKind kind = parameters.kind;
   TRY(directory_record(volume, directory));
   file.information.security_id = TRY(security_id_of(volume, directory));
   const PageRef page = TRY(volume.mft().allocate(transaction));
@@ -153,6 +171,9 @@ Result<FileReference> create_in(Transaction& transaction, Volume& volume, FileRe
   init.flags = ondisk::FileRecordFlags::InUse;
   if (kind == FileKind::Directory) init.flags |= ondisk::FileRecordFlags::Directory;
   const FileReference reference(page->index(), init.sequence);
+  FilePtr made = volume.file(reference);
+  TRY(record_creation(transaction, volume, *made, {directory, std::u16string(file.entry.name)},
+                      parameters, file));
   const ByteVector value =
       ondisk::build_file_name(directory, file.entry.duplicated, file.entry.type, file.entry.name);
   IndexTree tree(volume, directory, u"$I30");
@@ -165,7 +186,7 @@ Result<FileReference> create_in(Transaction& transaction, Volume& volume, FileRe
   if (file.reparse_tag != 0) {
     TRY(list_reparse_point(transaction, volume, file.reparse_tag, reference));
   }
-  return reference;
+  return made;
 }
 
 }  // namespace
@@ -180,22 +201,23 @@ Result<FilePtr> ObjectStore::create(File& directory, std::u16string_view name,
 Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string_view name,
                                                  const CreateParameters& parameters) {
   NewFile file = TRY(plan(name, parameters));
-  const auto reference = with_reclaim(*volume_, [&]() -> Result<FileReference> {
+  auto made = with_reclaim(*volume_, [&]() -> Result<FilePtr> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());
     // Looked at again under the lock: the directory may have been removed meanwhile.
     if (directory.is_unlinked()) return NtStatus::ObjectNameNotFound;
-    const FileReference made =
-        TRY(create_in(transaction, *volume_, directory.reference(), file, parameters.kind));
+    FilePtr created =
+        TRY(create_in(transaction, *volume_, directory.reference(), file, parameters));
+    if (parameters.holder == CreateParameters::Holder::Caller) created->holders().fetch_add(1);
     transaction.commit();
-    return made;
+    return created;
   });
-  if (!reference) return reference.error();
+  if (!made) return made.error();
   note_entry_change(directory);
   report_names(directory.reference(), {{NotifyAction::Added, std::u16string(name)}},
                parameters.kind == FileKind::Directory ? NotifyFilter::DirectoryName
                                                       : NotifyFilter::FileName);
-  return volume_->file(*reference);
+  return made;
 }
 
 }  // namespace ntfs

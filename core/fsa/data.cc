@@ -6,6 +6,7 @@
 
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
+#include "core/fsa/usn_post.h"
 
 namespace ntfs {
 
@@ -31,42 +32,55 @@ Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, Mut
 
 Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
   TRY(check_data());
+  UsnPost post(file, TRY(reasons_of_write(*volume_, file, offset, from.size())));
   TRY(with_reclaim(*volume_, [&] { return file.data().write(offset, from, buffering); }));
+  post.keep();
   note_data_change(file);
   return {};
 }
 
 Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
   TRY(check_data());
+  UsnPost post(file, TRY(reasons_of_write(*volume_, file, std::nullopt, from.size())));
   const uint64_t offset = TRY(with_reclaim(*volume_, [&] { return file.data().append(from); }));
+  post.keep();
   note_data_change(file);
   return offset;
 }
 
 Result<> ObjectStore::set_end_of_file(File& file, uint64_t size) {
   TRY(check_data());
+  UsnPost post(file, TRY(reasons_of_size(*volume_, file, size)));
   TRY(with_reclaim(*volume_, [&] { return file.data().set_size(size); }));
+  post.keep();
   note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
+  UsnPost post(file, TRY(reasons_of_growth(*volume_, file, offset + length, keep)));
   TRY(with_reclaim(*volume_, [&] { return file.data().allocate(offset, length, keep); }));
+  post.keep();
   note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::punch(File& file, uint64_t offset, uint64_t length) {
   TRY(check_data());
+  UsnPost post(file, usn::Reason::DataOverwrite);
   TRY(with_reclaim(*volume_, [&] { return file.data().punch(offset, length); }));
+  post.keep();
   note_data_change(file);
   return {};
 }
 
 Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
+  const uint32_t growth = TRY(reasons_of_growth(*volume_, file, offset + length, keep));
+  UsnPost post(file, usn::Reason::DataOverwrite | growth);
   TRY(with_reclaim(*volume_, [&] { return file.data().zero(offset, length, keep); }));
+  post.keep();
   note_data_change(file);
   return {};
 }

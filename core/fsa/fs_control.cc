@@ -7,6 +7,7 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/stream_state.h"
+#include "core/fsa/usn_post.h"
 
 namespace ntfs {
 
@@ -19,12 +20,17 @@ Result<> ObjectStore::set_sparse(Open& open, Stream::Sparse wanted) {
   TRY(check_data());
   constexpr uint32_t kNeeded = AccessMask::WriteData | AccessMask::WriteAttributes;
   if ((open.granted_access() & kNeeded) == 0) return NtStatus::AccessDenied;
-  return with_reclaim(*volume_, [&] { return open.stream().set_sparse(wanted); });
+  const bool is_changed = TRY(open.stream().is_sparse()) != (wanted == Stream::Sparse::Yes);
+  UsnPost post(*open.file(), is_changed ? usn::Reason::BasicInfoChange : 0);
+  TRY(with_reclaim(*volume_, [&] { return open.stream().set_sparse(wanted); }));
+  post.keep();
+  return {};
 }
 
 /// Runs `change` on a range: locks stand against it, and it counts as a modification.
 template <typename Change>
-Result<> ObjectStore::change_range(Open& open, uint64_t offset, uint64_t length, Change&& change) {
+Result<> ObjectStore::change_range(Open& open, uint64_t offset, uint64_t length,
+                                   const RangeReasons& reasons, Change&& change) {
   TRY(check_data());
   if (open.is_directory()) return NtStatus::InvalidParameter;
   for (;;) {
@@ -35,7 +41,11 @@ Result<> ObjectStore::change_range(Open& open, uint64_t offset, uint64_t length,
                              .mode = ByteRangeLock::Mode::Exclusive,
                              .open = &open,
                              .key = std::nullopt}));
+    const uint32_t growth =
+        TRY(reasons_of_growth(*volume_, *open.file(), offset + length, reasons.keep));
+    UsnPost post(*open.file(), reasons.always | growth);
     TRY(with_reclaim(*volume_, change));
+    post.keep();
     note_file_modified(open);
     return {};
   }
@@ -47,7 +57,8 @@ Result<> ObjectStore::set_zero_data(Open& open, int64_t offset, int64_t beyond) 
   const auto from = static_cast<uint64_t>(offset);
   const auto end = static_cast<uint64_t>(beyond);
   Stream& stream = open.stream();
-  return change_range(open, from, end - from, [&]() -> Result<> {
+  const RangeReasons reasons{usn::Reason::DataOverwrite, KeepSize::Yes};
+  return change_range(open, from, end - from, reasons, [&]() -> Result<> {
     const Stream::Sizes sizes = TRY(stream.sizes());
     const uint64_t stop = std::min(end, sizes.valid_data_length);
     if (from >= stop) return {};
@@ -90,16 +101,17 @@ Result<AllocatedRanges> ObjectStore::query_allocated_ranges(Open& open, int64_t 
 }
 
 Result<> ObjectStore::allocate(Open& open, uint64_t offset, uint64_t length, KeepSize keep) {
-  return change_range(open, offset, length,
+  return change_range(open, offset, length, {0, keep},
                       [&] { return open.stream().allocate(offset, length, keep); });
 }
 
 Result<> ObjectStore::punch(Open& open, uint64_t offset, uint64_t length) {
-  return change_range(open, offset, length, [&] { return open.stream().punch(offset, length); });
+  return change_range(open, offset, length, {usn::Reason::DataOverwrite, KeepSize::Yes},
+                      [&] { return open.stream().punch(offset, length); });
 }
 
 Result<> ObjectStore::zero(Open& open, uint64_t offset, uint64_t length, KeepSize keep) {
-  return change_range(open, offset, length,
+  return change_range(open, offset, length, {usn::Reason::DataOverwrite, keep},
                       [&] { return open.stream().zero(offset, length, keep); });
 }
 

@@ -3,6 +3,7 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 
 namespace ntfs {
 
@@ -48,8 +49,15 @@ Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name
     entry.duplicated = TRY(duplicated_of(*volume_, file.reference()));
     const ondisk::FileTime now = ondisk::FileTime::now();
     entry.duplicated.change_time.set(now.raw());
+    FileRecords records(transaction, *volume_, file);
+    TRY(records.add_noted());
     TRY(add_name(transaction, attributes, tree, entry));
     TRY(set_change_time(transaction, attributes, now));
+    const usn::Link made{directory.reference(), entry.name};
+    TRY(records.change_link(made));
+    if (file.holders().load() == 0) TRY(records.close(made));
+    TRY(records.append());
+    TRY(records.store_last());
     transaction.commit();
     return {};
   });

@@ -36,7 +36,12 @@ Result<> ObjectStore::open(File& file) {
 }
 
 void ObjectStore::close(const FilePtr& file) {
-  if (file->holders().fetch_sub(1) == 1 && file->is_unlinked()) free_unlinked(file);
+  if (file->holders().fetch_sub(1) != 1) return;
+  if (file->is_unlinked()) {
+    free_unlinked(file);
+  } else {
+    file->post_close();
+  }
 }
 
 IndexTree::NameMatch ObjectStore::name_match() const {

@@ -71,11 +71,18 @@ struct CreateParameters {
   FileKind kind = FileKind::File;
   std::string symlink_target;  ///< bytes as Linux has them; Symlink only
   LinuxMetadata linux_metadata;
+  /// The file begins with a holder, which the caller takes away.
+  enum class Holder { None, Caller };
+  Holder holder = Holder::None;
 };
 
 /// What set_basic_information changes: only what is given.
 struct BasicInformation {
   FileTimes times;
+  /// Whether somebody asks for the times, or a cache above says when data changed that it has
+  /// written already: the change journal knows of that.
+  enum class TimesOf { Request, WrittenData };
+  TimesOf times_of = TimesOf::Request;
   std::optional<uint32_t> file_attributes;  ///< the settable bits
   LinuxMetadata linux_metadata;
 };
@@ -273,8 +280,14 @@ class ObjectStore {
   Result<> check_size_change(Open& open, int64_t size) const;
   Result<> set_allocation_now(Open& open, uint64_t bytes);
   void finish_size_change(Open& open);
+  /// What a change of a range is to the change journal.
+  struct RangeReasons {
+    uint32_t always = 0;
+    KeepSize keep = KeepSize::Yes;
+  };
   template <typename Change>
-  Result<> change_range(Open& open, uint64_t offset, uint64_t length, Change&& change);
+  Result<> change_range(Open& open, uint64_t offset, uint64_t length, const RangeReasons& reasons,
+                        Change&& change);
   /// For names: breaks what stands in the way on the file's stream, or the directory's.
   Result<> break_oplock(File& file, OplockOperation operation);
   Result<> break_oplock(File& directory, std::u16string_view name, OplockOperation operation);
@@ -310,6 +323,7 @@ class ObjectStore {
 
   Result<> exchange_names(Transaction& transaction, const Place& from, const NamedEntry& source,
                           const Place& to, const NamedEntry& target);
+  Result<uint32_t> reasons_of(File& file, const BasicInformation& information);
   Result<> replace_name(Transaction& transaction, const Place& from, const NamedEntry& source,
                         const Place& to, const std::optional<NamedEntry>& target,
                         FileReference deleted, RemovedFile& removed);

@@ -8,6 +8,7 @@
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -74,17 +75,32 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
                                    const NamedEntry& entry, FileReference deleted,
                                    RemovedFile& removed) {
   removed.file = volume_->file(entry.reference);
+  const usn::Link link{directory.owner(), entry.name};
+  const bool is_held = removed.file->holders().load() != 0;
+  FileRecords records(transaction, *volume_, *removed.file);
+  TRY(records.add_noted());
   TRY(remove_name(transaction, file, directory, entry));
   const FileSummary summary = TRY(summarize(file));
-  if (summary.names != 0) return {};
+  if (summary.names != 0) {
+    TRY(records.change_link(link));
+    if (!is_held) TRY(records.close(link));
+    TRY(records.append());
+    return records.store_last();
+  }
+  TRY(records.remove(link, is_held ? FileRecords::Closes::No : FileRecords::Closes::Yes));
+  TRY(records.append());
   removed.was_last_name = true;
   removed.remains = remains_of(summary, entry);
   // Data that is on its way to the device must not arrive after its clusters have new owners.
   const bool is_busy = removed.file->data().is_dirty();
-  if (removed.file->holders().load() == 0 && summary.runs <= kMostRunsAtOnce && !is_busy) {
+  // A run may share its clusters with many others, and is given up in as many parts.
+  const bool may_share =
+      volume_->refcounts() != nullptr && !summary.is_directory && summary.runs != 0;
+  if (!is_held && summary.runs <= kMostRunsAtOnce && !may_share && !is_busy) {
     removed.is_freed = true;
     return free_file(transaction, *volume_, file);
   }
+  TRY(records.store_last());
   NamedEntry waiting = entry;
   waiting.type = ondisk::NameType::Posix;
   waiting.name = name_for(entry.reference);
@@ -131,6 +147,9 @@ Result<> ObjectStore::free_unlinked_now(File& file) {
   if (!entry) return NtStatus::ObjectNameNotFound;
   Attributes attributes(*volume_, file.reference());
   const File::Remains remains = remains_of(TRY(summarize(attributes)), *entry);
+  FileRecords records(transaction, *volume_, file);
+  TRY(records.add_noted());
+  TRY(records.close_removed());
   TRY(remove_name(transaction, attributes, directory, *entry));
   TRY(free_file(transaction, *volume_, attributes));
   transaction.commit();

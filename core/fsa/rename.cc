@@ -3,6 +3,7 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -44,6 +45,19 @@ NamedEntry renamed(const NamedEntry& entry, std::u16string_view name, ondisk::Fi
   return result;
 }
 
+/// The change journal's pair of records: the first while the file has its old name.
+Result<> begin_rename(FileRecords& records, const usn::Link& from) {
+  TRY(records.add_noted());
+  return records.rename_from(from);
+}
+
+Result<> finish_rename(FileRecords& records, File& file, const usn::Link& to) {
+  TRY(records.rename_to(to));
+  if (file.holders().load() == 0) TRY(records.close(to));
+  TRY(records.append());
+  return records.store_last();
+}
+
 }  // namespace
 
 Result<FileReference> ObjectStore::query_parent(File& directory) {
@@ -60,13 +74,22 @@ Result<> ObjectStore::exchange_names(Transaction& transaction, const Place& from
   }
   Attributes source_file(*volume_, source.reference);
   Attributes target_file(*volume_, target.reference);
+  const std::array files = {volume_->file(source.reference), volume_->file(target.reference)};
+  const usn::Link from_link{from.directory.owner(), std::u16string(source.name)};
+  const usn::Link to_link{to.directory.owner(), std::u16string(target.name)};
+  FileRecords source_records(transaction, *volume_, *files[0]);
+  FileRecords target_records(transaction, *volume_, *files[1]);
+  TRY(begin_rename(source_records, from_link));
+  TRY(begin_rename(target_records, to_link));
   TRY(remove_name(transaction, source_file, from.directory, source));
   TRY(remove_name(transaction, target_file, to.directory, target));
   const ondisk::FileTime now = ondisk::FileTime::now();
   TRY(add_name(transaction, source_file, to.directory, renamed(source, to.name, now)));
   TRY(add_name(transaction, target_file, from.directory, renamed(target, from.name, now)));
   TRY(set_change_time(transaction, source_file, now));
-  return set_change_time(transaction, target_file, now);
+  TRY(set_change_time(transaction, target_file, now));
+  TRY(finish_rename(source_records, *files[0], {to_link.parent, std::u16string(to.name)}));
+  return finish_rename(target_records, *files[1], {from_link.parent, std::u16string(from.name)});
 }
 
 Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
@@ -80,10 +103,14 @@ Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
     TRY(remove_entry(transaction, to.directory, target_file, *target, deleted, removed));
   }
   Attributes file(*volume_, source.reference);
+  const FilePtr renamed_file = volume_->file(source.reference);
+  FileRecords records(transaction, *volume_, *renamed_file);
+  TRY(begin_rename(records, {from.directory.owner(), source.name}));
   const ondisk::FileTime now = ondisk::FileTime::now();
   TRY(ntfs::replace_name(transaction, file, from.directory, source, to.directory,
                          renamed(source, to.name, now)));
-  return set_change_time(transaction, file, now);
+  TRY(set_change_time(transaction, file, now));
+  return finish_rename(records, *renamed_file, {to.directory.owner(), std::u16string(to.name)});
 }
 
 Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, const Place& to,

@@ -3,7 +3,9 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
+#include "core/fsa/usn_post.h"
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 
 namespace ntfs {
 
@@ -32,6 +34,30 @@ Result<> set_linux_metadata(Transaction& transaction, Volume& volume, FileRefere
 
 }  // namespace
 
+/// A16: what differs from what the file has.
+Result<uint32_t> ObjectStore::reasons_of(File& file, const BasicInformation& information) {
+  if (!FileRecords::are_kept_of(*volume_, file.reference())) return 0u;
+  const FileInformation now = TRY(query_information(file));
+  const auto differs = [](const auto& wanted, const auto& old) { return wanted && *wanted != old; };
+  const FileTimes& times = information.times;
+  bool is_changed = false;
+  if (information.times_of == BasicInformation::TimesOf::Request) {
+    is_changed = differs(times.creation, now.creation_time) ||
+                 differs(times.last_write, now.last_write_time) ||
+                 differs(times.last_access, now.last_access_time);
+  }
+  uint32_t reasons = 0;
+  if (information.file_attributes) {
+    const uint32_t flipped =
+        File::settable_attributes(now.file_attributes ^ *information.file_attributes);
+    is_changed = is_changed || flipped != 0;
+    if ((flipped & ondisk::FileAttributes::NotContentIndexed) != 0) {
+      reasons |= usn::Reason::IndexableChange;
+    }
+  }
+  return is_changed ? reasons | usn::Reason::BasicInfoChange : reasons;
+}
+
 Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& information) {
   if (!volume_->is_writable()) return NtStatus::MediaWriteProtected;
   if (file.remains() != nullptr) return {};
@@ -39,7 +65,12 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
     const auto set = with_reclaim(*volume_, [&]() -> Result<> {
       Transaction transaction(volume_->journal());
       TRY(transaction.begin());
+      FileRecords records(transaction, *volume_, file);
+      TRY(records.add_noted());
       TRY(set_linux_metadata(transaction, *volume_, file.reference(), information.linux_metadata));
+      TRY(records.add(usn::Reason::EaChange));
+      TRY(records.append());
+      TRY(records.store_last());
       transaction.commit();
       return {};
     });
@@ -48,6 +79,8 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
     const SharedLock lock(volume_->journal().metadata_lock());
     TRY(volume_->mft().base_record(file.reference()));
   }
+  UsnPost post(file, TRY(reasons_of(file, information)));
+  post.keep();
   uint32_t changes = 0;  // as 2.1.5.15.2 gathers them
   if (information.file_attributes) changes |= NotifyFilter::Attributes;
   if (information.times.creation) changes |= NotifyFilter::Creation;

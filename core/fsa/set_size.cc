@@ -8,6 +8,7 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/stream_state.h"
+#include "core/fsa/usn_post.h"
 
 namespace ntfs {
 
@@ -29,7 +30,9 @@ Result<> ObjectStore::set_end_of_file(Open& open, int64_t size) {
     // E7 to E11: growing needs no space, the new range is a hole; the valid data length stays or is
     // cut.
     const auto wanted = static_cast<uint64_t>(size);
+    UsnPost post(*open.file(), TRY(reasons_of_size(*volume_, *open.file(), wanted)));
     TRY(with_reclaim(*volume_, [&] { return open.stream().set_size(wanted); }));
+    post.keep();
     note_file_modified(open);
     break;
   }
@@ -69,7 +72,9 @@ Result<> ObjectStore::set_allocation_now(Open& open, uint64_t bytes) {
   }
   if (wanted < sizes.file_size) {
     // N5, N6: the size is cut to whole clusters.
+    UsnPost post(*open.file(), usn::Reason::DataTruncation);
     TRY(with_reclaim(*volume_, [&] { return stream.set_size(wanted); }));
+    post.keep();
     note_file_modified(open);
     return {};
   }

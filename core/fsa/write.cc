@@ -6,6 +6,7 @@
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/stream_state.h"
+#include "core/fsa/usn_post.h"
 
 namespace ntfs {
 
@@ -84,9 +85,12 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
                              .open = &open,
                              .key = parameters.key}));
   }
+  // W10, W13: the reasons for the change journal. The document posts them after W12, too.
+  UsnPost post(*open.file(), TRY(reasons_of_write(*volume_, *open.file(), wanted, count)));
   Stream::Sizes before;
   if (open.state_ != nullptr) before = TRY(open.stream().sizes());
   const uint64_t offset = TRY(transfer_write(open, parameters, wanted));
+  post.keep();
   // W25: 2.1.4.17 "Algorithm for Noting That a File Has Been Modified".
   note_file_modified(open);
   // PendingNotifications, which the document forgets here.

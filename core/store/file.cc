@@ -1,6 +1,7 @@
 #include "core/store/file.h"
 
 #include "core/store/attributes.h"
+#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
 #include "core/store/volume.h"
 
@@ -51,6 +52,8 @@ void File::note_times(const FileTimes& times) {
   volume_.add_dirty(*this);
 }
 
+uint32_t File::settable_attributes(uint32_t attributes) { return attributes & kSettableAttributes; }
+
 void File::note_attributes(uint32_t attributes) {
   {
     const MutexLock lock(mutex_);
@@ -74,6 +77,33 @@ void File::note_modified(const FileTimes& times) {
     merge(noted_.times, times);
     noted_.archive = true;
     has_noted_ = true;
+  }
+  volume_.add_dirty(*this);
+}
+
+usn::FileChanges::Ticket File::post(uint32_t reasons) {
+  if (!FileRecords::are_kept_of(volume_, reference_)) return 0;
+  usn::FileChanges::Ticket ticket = 0;
+  {
+    const MutexLock lock(mutex_);
+    if ((reasons & ~changes_.reasons()) == 0) return 0;
+    ticket = changes_.post(reasons, FileTime::now().raw());
+  }
+  volume_.add_dirty(*this);
+  return ticket;
+}
+
+void File::retract(usn::FileChanges::Ticket ticket) {
+  if (ticket == 0) return;
+  const MutexLock lock(mutex_);
+  changes_.retract(ticket);
+}
+
+void File::post_close() {
+  {
+    const MutexLock lock(mutex_);
+    if (changes_.reasons() == 0) return;
+    changes_.close(FileTime::now().raw());
   }
   volume_.add_dirty(*this);
 }
@@ -143,6 +173,10 @@ Result<> File::log_information(Transaction& transaction, const Stream::Sizes& si
     has_noted_ = false;
   }
   transaction.join(*this);
+  FileRecords records(transaction, volume_, *this);
+  TRY(records.add_noted());
+  TRY(records.append());
+  if (records.last()) information.usn.set(records.last()->raw());
   const ByteView bytes = bytes_of(information).first(value.size());
   // From the first changed byte to the end of times and attributes, as Windows does.
   size_t first = 0;
@@ -158,6 +192,7 @@ Result<> File::log_information(Transaction& transaction, const Stream::Sizes& si
 
 void File::transaction_ended(const Transaction&, bool committed) {
   const MutexLock lock(mutex_);
+  changes_.ended(committed);
   if (!committed && has_logged_) {
     // What was noted since goes first.
     const Noted newer = noted_;

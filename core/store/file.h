@@ -10,6 +10,7 @@
 #include "core/ondisk/attribute_values.h"
 #include "core/store/stream.h"
 #include "core/store/transaction.h"
+#include "usn/file_changes.h"
 
 namespace ntfs {
 
@@ -42,6 +43,8 @@ class File final : public Participant {
 
   /// Notes new times, to be logged with the file's next transaction or the next commit.
   void note_times(const FileTimes& times) EXCLUDES(mutex_);
+  /// Those bits of `attributes` (FILE_ATTRIBUTE_*) that a user may set.
+  static uint32_t settable_attributes(uint32_t attributes);
   /// Notes new FILE_ATTRIBUTE_* bits (those that a user may set).
   void note_attributes(uint32_t attributes) EXCLUDES(mutex_);
   /// The data was changed: last write and change time are now, archive bit set.
@@ -52,11 +55,27 @@ class File final : public Participant {
   void note_archive() EXCLUDES(mutex_);
   /// Times and attributes as a reader sees them: what is on disk (`disk`) with what is noted.
   void overlay(ondisk::StandardInformation& disk) const EXCLUDES(mutex_);
+  /// Notes for the change journal that the file changes for these reasons (usn::Reason): a record
+  /// goes with its next transaction. Nothing, and 0, where changes are not recorded.
+  usn::FileChanges::Ticket post(uint32_t reasons) EXCLUDES(mutex_);
+  /// The change did not happen.
+  void retract(usn::FileChanges::Ticket ticket) EXCLUDES(mutex_);
+  /// Notes that nobody has the file open any more.
+  void post_close() EXCLUDES(mutex_);
+  /// `use(changes)`: what the journal knows of the file. Inside a transaction that the file has
+  /// joined, where changes are more than asked for.
+  template <typename Use>
+  auto changes(Use&& use) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return use(changes_);
+  }
+
   /// Whether something is noted or the directory entries lag behind.
   bool has_noted() const EXCLUDES(mutex_);
 
   /// Logs noted times into $STANDARD_INFORMATION, and times and `sizes` into the directory entry of
-  /// each name. Part of the caller's transaction; what was noted is gone when it commits.
+  /// each name; notes for the change journal become records. Part of the caller's transaction; what
+  /// was noted is gone when it commits.
   Result<> log_information(Transaction& transaction, const Stream::Sizes& sizes);
   /// Writes back the data and logs what is noted. A file that is gone meanwhile is success.
   Result<> write_back();
@@ -116,6 +135,7 @@ class File final : public Participant {
   bool has_noted_ GUARDED_BY(mutex_) = false;
   Noted logged_ GUARDED_BY(mutex_);  // by the running transaction: noted again if it is taken back
   bool has_logged_ GUARDED_BY(mutex_) = false;
+  usn::FileChanges changes_ GUARDED_BY(mutex_);
 };
 using FilePtr = std::shared_ptr<File>;
 

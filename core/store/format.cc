@@ -123,12 +123,27 @@ Result<> write_files(VolumeWriter& writer, const SystemFileInit& init) {
   ByteVector root_index = build_root_index_block(init);
   protect(root_index);
   TRY(writer.write_value(layout.root_index, root_index));
-  TRY(writer.write_value(layout.mft_bitmap, build_mft_bitmap(layout)));
+  ByteVector mft_bitmap = build_mft_bitmap(layout);
+  if (init.usn) mft_bitmap[kUsnRecord / 8] |= std::byte(1 << (kUsnRecord % 8));
+  TRY(writer.write_value(layout.mft_bitmap, mft_bitmap));
   TRY(writer.write_bitmap());
   const ByteVector records = protected_records(init);
   TRY(writer.write_value(layout.mft, records));
   const size_t mirrored = layout.mirrored_records * layout.geometry.file_record_size;
   return writer.write_value(layout.mftmirr, ByteView(records).first(mirrored));
+}
+
+/// The change journal that `options` ask for.
+Result<std::optional<usn::JournalInformation>> usn_of(const FormatOptions& options,
+                                                      const ondisk::VolumeGeometry& geometry,
+                                                      ondisk::FileTime time) {
+  if (!options.usn_size) return std::optional<usn::JournalInformation>();
+  const uint64_t volume_bytes = geometry.total_clusters * geometry.cluster_size;
+  const uint64_t size =
+      *options.usn_size != 0 ? *options.usn_size : usn::default_maximum_size(volume_bytes);
+  auto information = TRY(usn::with_sizes(size, 0, geometry.cluster_size));
+  information.id = time.raw();
+  return std::optional(information);
 }
 
 FormatSummary summary_of(const VolumeLayout& layout) {
@@ -159,8 +174,9 @@ Result<FormatSummary> format_volume(BlockDevice& device, const FormatOptions& op
   }
   VolumeLayout& layout = *planned;
   layout.geometry.serial = options.serial ? *options.serial : TRY(random_serial());
-  const SystemFileInit init{layout, security, options.label,
-                            options.time ? *options.time : ondisk::FileTime::now()};
+  const auto time = options.time ? *options.time : ondisk::FileTime::now();
+  const auto usn = TRY(usn_of(options, layout.geometry, time));
+  const SystemFileInit init{layout, security, options.label, time, usn};
 
   // The boot sectors come last, so that what is cut short is no volume.
   VolumeWriter writer(device, layout, options.content);

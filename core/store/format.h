@@ -27,6 +27,8 @@ constexpr uint64_t kReparseRecord = 26;
 constexpr uint64_t kDeletedRecord = 27;  ///< directory for files that are unlinked and still open
 constexpr uint64_t kRefcountsRecord = 28;  ///< only where clusters may be shared
 
+constexpr uint64_t kUsnRecord = 29;        ///< only where the change journal is active
+
 constexpr size_t kMaxLabelUnits = 32;
 constexpr uint64_t kMinVolumeBytes = uint64_t{8} << 20;
 /// Clusters are counted in 32 bits by every NTFS driver.
@@ -46,6 +48,8 @@ struct FormatOptions {
   std::optional<uint64_t> serial;        ///< random unless given
   std::optional<ondisk::FileTime> time;  ///< of all files; now unless given
   DeviceContent content = DeviceContent::Unknown;
+  /// Most bytes of a change journal, which is active from the start; 0: by size, 1 MiB to 32 MiB.
+  std::optional<uint64_t> usn_size;  ///< none: without a journal
   bool reflink = false;  ///< let files share clusters; other drivers then refuse the volume
 };
 

@@ -166,6 +166,7 @@ Journal::Snapshot Journal::take_snapshot() {
   Snapshot snapshot;
   snapshot.start = log_->last_lsn();
   snapshot.interval = interval_;
+  snapshot.usn = usn_;
   std::erase_if(dirty_, [](const PageRef& page) { return !page->dirty_; });
   for (const PageRef& page : dirty_) {
     page->dirty_ = false;
@@ -265,11 +266,13 @@ Result<> Journal::write_snapshot(Snapshot& snapshot) {
   return device_.flush();
 }
 
-ByteVector Journal::restart_record(lfs::Lsn start) const {
+ByteVector Journal::restart_record(lfs::Lsn start, const UsnRestart& usn) const {
   ondisk::ClientRestart restart;
   restart.check_point_start = start;
   restart.bytes_per_cluster = geometry_.cluster_size;
   restart.oldest_lsn = start;
+  restart.usn_restart_offset = usn.first.raw();
+  restart.usn_file = usn.file;
   const auto bytes = restart.encode();
   return {bytes.begin(), bytes.end()};
 }
@@ -284,7 +287,7 @@ Result<> Journal::checkpoint_locked() {
     fail(written.error(), "a write of metadata");
     return written;
   }
-  const ByteVector record = restart_record(snapshot.start);
+  const ByteVector record = restart_record(snapshot.start, snapshot.usn);
   const ByteView entry = record;
   const auto restarted = area_->write_restart_area({&entry, 1}, snapshot.start);
   if (!restarted) {
@@ -308,7 +311,12 @@ Result<> Journal::close() {
   const MutexLock lock(checkpoint_mutex_);
   if (failed_.load()) return NtStatus::IoDeviceError;
   TRY(checkpoint_locked());
-  auto closed = log_->close(restart_record(log_->last_lsn()));
+  UsnRestart usn;
+  {
+    const SharedLock metadata(metadata_lock_);
+    usn = usn_;
+  }
+  auto closed = log_->close(restart_record(log_->last_lsn(), usn));
   if (!closed) fail(closed.error(), "closing the log");
   return closed;
 }

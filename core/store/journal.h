@@ -28,6 +28,7 @@
 #include "core/store/page_cache.h"
 #include "lfs/log_file.h"
 #include "lfs/marshalling_area.h"
+#include "usn/usn.h"
 
 namespace ntfs {
 
@@ -77,16 +78,25 @@ class Journal {
   uint64_t pending_bytes() const { return log_ ? log_->pending_bytes() : 0; }
   const lfs::LogFile* log() const { return log_.get(); }
 
+  /// What checkpoints say of the change journal from now on: its file, and the first record that a
+  /// recovery needs. Guarded by the metadata lock.
+  void set_usn_restart(FileReference file, usn::Usn restart) { usn_ = {file, restart}; }
+
   /// Raised by each aborted transaction: what was derived from pages before must be derived anew.
   uint64_t abort_count() const { return aborts_.load(std::memory_order_acquire); }
 
  private:
   friend class Transaction;
+  struct UsnRestart {
+    FileReference file;
+    usn::Usn first;
+  };
   /// What a checkpoint writes: the dirty pages at one moment.
   struct Snapshot {
     std::vector<PageRef> pages;
     lfs::Lsn start;  ///< last record before the checkpoint
     uint64_t interval = 0;
+    UsnRestart usn;
   };
 
   /// Opens `stream` in this interval if it is not; the record joins the transaction's chain.
@@ -105,7 +115,7 @@ class Journal {
   void add_writes(const MetadataPage& page, const PagePlace& place, ByteView bytes,
                   std::vector<IoRequest>& writes) const;
   Result<> checkpoint_locked() REQUIRES(checkpoint_mutex_);
-  ByteVector restart_record(lfs::Lsn start) const;
+  ByteVector restart_record(lfs::Lsn start, const UsnRestart& usn) const;
 
   BlockDevice& device_;
   PageCache& pages_;
@@ -135,6 +145,7 @@ class Journal {
   // holds.
   std::vector<Slot> slots_;
   uint64_t interval_ = 1;
+  UsnRestart usn_;
   uint64_t slots_in_use_ = 0;
   std::unique_ptr<TransactionMemory> transaction_memory_;
   std::vector<PageRef> dirty_;  // each dirty page once; some may have been forgotten since

@@ -279,10 +279,13 @@ void PageCache::take_back(const PageRef& page) {
 }
 
 void PageCache::forget(const MetadataStream& stream, uint64_t index) {
-  const uint64_t end =
-      divide_up(stream.runs.end().raw() * geometry_.cluster_size, stream.page_bytes);
+  forget(stream, index,
+         divide_up(stream.runs.end().raw() * geometry_.cluster_size, stream.page_bytes));
+}
+
+void PageCache::forget(const MetadataStream& stream, uint64_t first, uint64_t end) {
   const MutexLock lock(mutex_);
-  for (uint64_t i = index; i < end; ++i) {
+  for (uint64_t i = first; i < end; ++i) {
     const auto it = pages_.find({stream.id, i});
     if (it == pages_.end()) continue;
     if (it->second->is_new_ && it->second->stream_.get() != &stream) continue;

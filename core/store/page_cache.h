@@ -118,6 +118,8 @@ class PageCache {
   /// Drops the pages of `stream` from `index` on (freed blocks). Dirty ones, too; not those that
   /// the running transaction created for an attribute that took the place of this one.
   void forget(const MetadataStream& stream, uint64_t index);
+  /// The same for the pages from `first` to before `end`.
+  void forget(const MetadataStream& stream, uint64_t first, uint64_t end);
   /// Drops one page: its block was made by a transaction that was taken back.
   void forget_page(const MetadataPage& page);
   /// After the stream's runs grew: where a page at the old end lies now.

@@ -121,6 +121,8 @@ Result<std::unique_ptr<Recovery>> Recovery::replay(BlockDevice& device,
   auto recovery = std::make_unique<Recovery>();
   RecoveryReport& report = recovery->report_;
   recovery->stamp_ = lfs::Lsn::from_raw(analysis.end.raw() + 1);
+  recovery->usn_file_ = analysis.usn_file;
+  recovery->usn_restart_offset_ = analysis.usn_restart_offset;
   report.end_lsn = analysis.end;
   report.records_scanned = analysis.records;
   report.transactions_committed = analysis.committed;

@@ -57,6 +57,11 @@ class Recovery {
                                                   std::string& why_not);
 
   const RecoveryReport& report() const { return report_; }
+  /// From where on the change journal may speak of files that were not closed: 0 unless the last
+  /// checkpoint knew it as `file`.
+  uint64_t usn_restart(FileReference file) const {
+    return file == usn_file_ ? usn_restart_offset_ : 0;
+  }
   /// The log must go on above this LSN.
   lfs::Lsn stamp() const { return stamp_; }
   /// What has to be written, by offset; no two overlap.
@@ -67,6 +72,8 @@ class Recovery {
  private:
   RecoveryReport report_;
   lfs::Lsn stamp_;
+  FileReference usn_file_;
+  uint64_t usn_restart_offset_ = 0;
   std::vector<DevicePatch> patches_;
 };
 

@@ -142,6 +142,8 @@ class Analysis {
     }
     version_ = restart->major_version;
     result_.check_point_start = restart->check_point_start;
+    result_.usn_file = restart->usn_file;
+    result_.usn_restart_offset = restart->usn_restart_offset;
     TRY(load_open_attributes(restart->open_attributes));
     TRY(load_names(restart->names));
     TRY(load_dirty_pages(restart->dirty_pages));

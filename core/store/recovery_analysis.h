@@ -76,6 +76,10 @@ struct LogAnalysis {
   lfs::Lsn check_point_start;  ///< none: nothing was logged before the checkpoint
   lfs::Lsn redo_start;         ///< first record to redo; none: there is nothing to redo or undo
   lfs::Lsn end;                ///< last record
+  /// What the checkpoint says of the change journal: its file (0: there was none), and the first
+  /// record of a file that was not closed.
+  FileReference usn_file;
+  uint64_t usn_restart_offset = 0;
   OpenAttributeTable opened_at_checkpoint;
   OpenAttributeTable opened_at_end;
   std::map<Cluster, DirtyCluster> dirty;         ///< at the checkpoint

@@ -9,6 +9,7 @@
 #include "core/ondisk/utf16.h"
 #include "core/store/attribute_definitions.h"
 #include "core/store/upcase_table.h"
+#include "core/store/usn_file.h"
 
 namespace ntfs {
 
@@ -296,6 +297,16 @@ void add_quota(RecordBuilder& record, ondisk::FileTime time) {
   record.index_root(u"$Q", Collation::NtofsUlong, by_owner);
 }
 
+void add_directory(RecordBuilder& record, uint64_t directory, const std::vector<SystemFile>& files,
+                   const SystemFileInit& init) {
+  std::vector<ByteVector> entries = name_entries(files, directory, init.time);
+  if (directory == ondisk::kExtendRecord && init.usn) {
+    const ByteVector name = build_usn_file_name(init.time);
+    entries.push_back(ondisk::build_entry(reference_of(kUsnRecord), name, {}));
+  }
+  record.index_root(kFileNameIndex, Collation::FileName, entries);
+}
+
 /// What each file has behind its $FILE_NAME.
 void add_contents(RecordBuilder& record, const SystemFile& file,
                   const std::vector<SystemFile>& files, const SystemFileInit& init) {
@@ -340,8 +351,7 @@ void add_contents(RecordBuilder& record, const SystemFile& file,
       break;
     case ondisk::kExtendRecord:
     case kDeletedRecord:
-      record.index_root(kFileNameIndex, Collation::FileName,
-                        name_entries(files, file.record, init.time));
+      add_directory(record, file.record, files, init);
       break;
     case kQuotaRecord:
       add_quota(record, init.time);
@@ -390,6 +400,10 @@ std::vector<ByteVector> build_system_records(const SystemFileInit& init) {
   const std::vector<SystemFile> files = list_system_files(init.layout);
   std::vector<ByteVector> records(init.layout.mft_records);
   for (const SystemFile& file : files) records[file.record] = build_record(file, files, init);
+  if (init.usn) {
+    records[kUsnRecord] = build_usn_file(init.layout.geometry, reference_of(kUsnRecord),
+                                         kSystemSecurityId, *init.usn);
+  }
   for (uint64_t number = 0; number < records.size(); ++number) {
     if (!records[number].empty()) continue;
     const bool reserved = number < kFirstFreeSystemRecord;

@@ -3,6 +3,7 @@
 // What the system files of a new volume contain: their file records, and the index of the root
 // directory.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "core/ondisk/attribute_values.h"
 #include "core/store/default_security.h"
 #include "core/store/format_layout.h"
+#include "usn/journal.h"
 
 namespace ntfs {
 
@@ -18,6 +20,7 @@ struct SystemFileInit {
   const DefaultSecurity& security;  // likewise
   std::u16string_view label;
   ondisk::FileTime time;
+  std::optional<usn::JournalInformation> usn{};  ///< none: without a change journal
 };
 
 /// The records 0 to layout.mft_records - 1, unprotected, each of the volume's record size. Those

@@ -208,12 +208,17 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
 Result<> Transaction::perform_new(ByteView bytes, const PageRef& page) {
   ASSERT(active_ && page->kind() != PageKind::FileRecord);
   memory_->created.push_back(page);
-  const Operation redo = update_nonresident_value(0, bytes);
-  TRY(check(redo, page->kind(), page->bytes_));
-  const lfs::Lsn lsn = TRY(log(redo, Operation{}, page, {}));
+  TRY(perform_unseen(update_nonresident_value(0, bytes), page));
   page->imaged_interval_ = journal_.interval_;
+  return {};
+}
+
+Result<> Transaction::perform_unseen(const Operation& operation, const PageRef& page) {
+  ASSERT(active_ && page->kind() != PageKind::FileRecord);
+  TRY(check(operation, page->kind(), page->bytes_));
+  const lfs::Lsn lsn = TRY(log(operation, Operation{}, page, {}));
   journal_.mark_dirty(page);
-  apply(redo, page->kind(), page->bytes_, lsn);
+  apply(operation, page->kind(), page->bytes_, lsn);
   return {};
 }
 

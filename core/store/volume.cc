@@ -7,6 +7,7 @@
 #include "core/base/trace.h"
 #include "core/ondisk/file_record.h"
 #include "core/ondisk/mapping_pairs.h"
+#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -23,6 +24,13 @@ constexpr uint64_t kUpCaseBytes = 128 << 10;
 /// Sequence numbers between the highest LSN found on a volume whose log was emptied and ours: index
 /// blocks may carry higher LSNs than the file records that were looked at.
 constexpr uint64_t kSequenceJump = 1024;
+/// Files whose notes for the change journal become records in one transaction.
+constexpr size_t kMostFiles = 64;
+
+bool has_notes(File& file) {
+  const auto count = file.changes([](const usn::FileChanges& c) { return c.count_noted(); });
+  return count != 0 && file.remains() == nullptr;
+}
 
 }  // namespace
 
@@ -98,6 +106,8 @@ Result<> Volume::load(std::string& why_not) {
       TRY(metadata_stream(FileReference(ondisk::kBitmapRecord, 6), AttributeType::Data, u""));
   clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_);
   TRY(clusters_->load());
+  usn_ = std::make_unique<UsnStream>(*this);
+  TRY(usn_->load());
   if (options_.access == VolumeOptions::Access::ReadOnly) return check_log(why_not);
   if (options_.access != VolumeOptions::Access::ReadWrite) return {};
   TRY(check_log(why_not));
@@ -109,10 +119,28 @@ Result<> Volume::load(std::string& why_not) {
       mft_->records()->runs.runs().back().lcn + mft_->records()->runs.runs().back().count;
   clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
                                                           geometry_.total_clusters / 8))});
+  TRY(start_usn());
   if (options_.commit_interval.count() != 0) {
     committer_ = std::thread([this] { run_committer(); });
   }
   return {};
+}
+
+/// Changes become records from here on. Records that another driver may have left out: whoever
+/// empties the log has changed the volume.
+Result<> Volume::start_usn() {
+  if (!usn_->exists()) return {};
+  const bool is_on = options_.usn_records == VolumeOptions::UsnRecords::Yes;
+  if (!is_on || log_status_.state == lfs::LogState::Empty) {
+    Transaction transaction(*journal_);
+    TRY(transaction.begin());
+    TRY(usn_->stamp(transaction));
+    transaction.commit();
+  }
+  if (!is_on) return {};
+  usn_->start();
+  if (recovery_ == nullptr) return {};
+  return usn_->close_left_open(usn::Usn::from_raw(recovery_->usn_restart(usn_->file())));
 }
 
 Result<> Volume::load_mft() {
@@ -325,6 +353,12 @@ Result<std::unique_ptr<lfs::LogFile>> Volume::start_log() {
   }
   ondisk::ClientRestart restart;
   restart.bytes_per_cluster = geometry_.cluster_size;
+  if (usn_->exists()) {
+    restart.usn_file = usn_->file();
+    const bool is_recovered = recovery_ != nullptr;
+    restart.usn_restart_offset =
+        is_recovered ? recovery_->usn_restart(usn_->file()) : usn_->next().raw();
+  }
   const auto record = restart.encode();
   const ByteVector filler = ondisk::filler_record();
   start.restart_record = record;
@@ -444,7 +478,9 @@ void Volume::add_dirty(File& file) {
   }
 }
 
-Result<> Volume::write_back_dirty() {
+/// Files with notes for the change journal and nothing else stay with `Notes::Left`: what failed
+/// for want of space can still be taken back.
+Result<> Volume::write_back_dirty(Notes notes) {
   std::unordered_map<uint64_t, FilePtr> files;
   {
     const MutexLock lock(files_mutex_);
@@ -463,7 +499,51 @@ Result<> Volume::write_back_dirty() {
     if (first_failure) first_failure = done;
     add_dirty(*file);
   }
-  return first_failure;
+  const auto noted = notes == Notes::Written ? write_noted(order) : keep_noted(order);
+  return first_failure ? noted : first_failure;
+}
+
+Result<> Volume::keep_noted(std::span<const FilePtr> files) {
+  for (const FilePtr& file : files) {
+    if (has_notes(*file)) add_dirty(*file);
+  }
+  return {};
+}
+
+/// Notes for the change journal that went with no other transaction, of many files in one.
+Result<> Volume::write_noted(std::span<const FilePtr> files) {
+  if (!usn_->is_active()) return {};
+  for (auto at = files.begin(); at != files.end();) {
+    if (!has_notes(**at)) {
+      ++at;
+      continue;
+    }
+    Transaction transaction(*journal_);
+    TRY(transaction.begin());
+    std::vector<FileRecords> records;
+    for (; at != files.end() && records.size() < kMostFiles; ++at) {
+      if (!has_notes(**at)) continue;
+      records.emplace_back(transaction, *this, **at);
+      const auto added = records.back().add_noted();
+      if (!added && added.error() != NtStatus::ObjectNameNotFound) return added;
+    }
+    TRY(FileRecords::append_all(transaction, *this, records));
+    for (FileRecords& file : records) TRY(file.store_last());
+    transaction.commit();
+  }
+  return {};
+}
+
+/// For the change journal, nobody has a file open from here on.
+void Volume::close_all() {
+  std::vector<FilePtr> files;
+  {
+    const MutexLock lock(files_mutex_);
+    for (const auto& [record, weak] : files_) {
+      if (FilePtr file = weak.lock()) files.push_back(std::move(file));
+    }
+  }
+  for (const FilePtr& file : files) file->post_close();
 }
 
 bool Volume::is_over_budget() const {
@@ -473,7 +553,9 @@ bool Volume::is_over_budget() const {
 // Commit.
 
 Result<> Volume::commit_now() {
-  const auto written = write_back_dirty();
+  const auto written = write_back_dirty(Notes::Written);
+  const auto trimmed = usn_->trim();
+  if (!trimmed && trimmed.error() != NtStatus::MediaWriteProtected) return trimmed;
   TRY(journal_->flush());
   return written;
 }
@@ -501,7 +583,7 @@ bool Volume::relieve() {
     const MutexLock lock(files_mutex_);
     has_buffered = !dirty_files_.empty();
   }
-  if (has_buffered && !write_back_dirty()) return false;
+  if (has_buffered && !write_back_dirty(Notes::Left)) return false;
   return reclaim() || has_buffered;
 }
 
@@ -534,6 +616,7 @@ Result<> Volume::close() {
   journal_->wake();
   if (committer_.joinable()) committer_.join();
   if (journal_->log() == nullptr) return {};
+  close_all();
   TRY(commit());
   return journal_->close();
 }

@@ -26,6 +26,7 @@
 #include "core/store/mft.h"
 #include "core/store/page_cache.h"
 #include "core/store/recovery.h"
+#include "core/store/usn_stream.h"
 
 namespace ntfs {
 
@@ -42,6 +43,10 @@ struct VolumeOptions {
   /// Longest time a change stays out of the log. Zero: until somebody asks for a commit or a
   /// checkpoint, or the log is full; no thread works beside the callers then.
   std::chrono::milliseconds commit_interval{5000};
+  /// Whether changes are recorded in the change journal, where the volume has one. Without, it is
+  /// stamped before the first change: its readers learn that records are missing.
+  enum class UsnRecords { Yes, No };
+  UsnRecords usn_records = UsnRecords::Yes;
 };
 
 class Volume {
@@ -80,6 +85,8 @@ class Volume {
   /// Takes clusters of file data from a run that had them: frees those that no other run has.
   Result<> release_clusters(Transaction& transaction, ClusterRun run);
   Mft& mft() { return *mft_; }
+  UsnStream& usn() { return *usn_; }
+  const UsnStream& usn() const { return *usn_; }
   const UpCase& upcase() const { return *upcase_; }
   const VolumeOptions& options() const { return options_; }
   bool is_writable() const { return journal_->is_writable(); }
@@ -137,7 +144,12 @@ class Volume {
                                         std::u16string_view name, uint64_t id);
   Result<ByteVector> read_whole(FileReference file, ondisk::AttributeType type, uint64_t limit);
   Result<lfs::Lsn> highest_record_lsn();
-  Result<> write_back_dirty() EXCLUDES(files_mutex_);
+  Result<> start_usn();
+  enum class Notes { Written, Left };
+  Result<> write_back_dirty(Notes notes) EXCLUDES(files_mutex_);
+  Result<> keep_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
+  Result<> write_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
+  void close_all() EXCLUDES(files_mutex_);
   Result<> commit_now() REQUIRES(commit_mutex_);
   void run_committer();
 
@@ -156,6 +168,7 @@ class Volume {
   std::unique_ptr<ClusterAllocator> clusters_;
   std::unique_ptr<ClusterRefcounts> refcounts_;
   std::unique_ptr<Mft> mft_;
+  std::unique_ptr<UsnStream> usn_;
   std::unique_ptr<UpCase> upcase_;
   Mutex commit_mutex_{LockRank::Commit};
   std::atomic<uint64_t> commits_wanted_{0};

@@ -25,10 +25,8 @@ int refuse(const std::string& source, const std::string& why, int code) {
 
 /// Exit code of options that come with later versions; kExitSuccess when there are none.
 int check_available(const FormatCommandOptions& options) {
-  if (options.reflink || options.usn_size != 0) {
-    return refuse(options.source,
-                  fmt::format("{} is not available in this version; leave it out",
-                              options.reflink ? "--reflink" : "--usn-size"),
+  if (options.reflink) {
+    return refuse(options.source, "--reflink is not available in this version; leave it out",
                   kExitUnavailable);
   }
   return kExitSuccess;
@@ -46,6 +44,7 @@ FormatOptions to_format_options(const FormatCommandOptions& options) {
   result.record_size = narrow(options.record_size);
   result.log_size = options.log_size;
   result.label = name_units(options.label);
+  if (!options.no_usn) result.usn_size = options.usn_size;
   return result;
 }
 

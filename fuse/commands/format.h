@@ -15,7 +15,8 @@ struct FormatCommandOptions {
   uint64_t sector_size = 0;
   uint64_t record_size = 0;
   uint64_t log_size = 0;
-  uint64_t usn_size = 0;
+  uint64_t usn_size = 0;  ///< bytes; 0: by size
+  bool no_usn = false;
   bool reflink = false;
   bool force = false;  ///< also over another file system
   bool json = false;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "tests/support/usn_names.h"
+
 namespace ntfs::crash {
 
 std::string Case::to_text() const {
@@ -66,6 +68,8 @@ Trial::Recovered Trial::recover(DiskImage& disk, Recording* recording, size_t us
     return recovered;
   }
   recovered.tree = std::move(*tree);
+  recovered.failure = testing::judge_journal(**store);
+  if (!recovered.failure.empty()) return recovered;
   if (uses != 0) {
     recovered.failure = check(device, true);
     if (!recovered.failure.empty()) return recovered;

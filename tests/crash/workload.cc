@@ -73,6 +73,7 @@ Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeve
   options.sector_size = shape.sector_size;
   options.record_size = shape.record_size;
   options.log_size = shape.log_bytes;
+  options.usn_size = 0;
   options.serial = 1;
   const auto formatted = format_volume(device, options);
   if (!formatted) {

@@ -1,0 +1,192 @@
+#include "core/store/file_records.h"
+
+#include "core/ondisk/file_record.h"
+#include "core/store/attributes.h"
+#include "core/store/usn_stream.h"
+#include "core/store/volume.h"
+#include "usn/reason.h"
+
+namespace ntfs {
+
+using ondisk::AttributeType;
+using ondisk::FileAttributes;
+
+FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file)
+    : transaction_(transaction),
+      volume_(volume),
+      file_(file),
+      is_kept_(are_kept_of(volume, file.reference())) {
+  if (is_kept_) transaction.join(file);
+}
+
+FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file, uint32_t attributes)
+    : FileRecords(transaction, volume, file) {
+  is_loaded_ = true;
+  attributes_ = attributes;
+  if (is_kept_) file.changes([](usn::FileChanges& changes) { changes.reset(); });
+}
+
+bool FileRecords::are_kept_of(const Volume& volume, FileReference file) {
+  if (!volume.usn().is_active()) return false;
+  if (file.record() < ondisk::kFirstUserRecord) return file.record() == ondisk::kRootRecord;
+  return file != volume.usn().file();
+}
+
+Result<> FileRecords::load() {
+  if (is_loaded_) return {};
+  Attributes attributes(volume_, file_.reference());
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  auto information = TRY(ondisk::parse_standard_information(
+      found.view().value(), {"$STANDARD_INFORMATION", file_.reference().raw(), 0}));
+  file_.overlay(information);
+  attributes_ = information.file_attributes.get();
+  const PageRef base = TRY(attributes.base());
+  if (ondisk::FileRecordView::of_valid(base->bytes()).is_directory()) {
+    attributes_ |= FileAttributes::Directory;
+  }
+  is_loaded_ = true;
+  return {};
+}
+
+/// The first name that is not a short one, or the one that it was removed by.
+Result<usn::Link> FileRecords::link_now() {
+  const auto kept = file_.changes([](const usn::FileChanges& changes) {
+    const usn::Link* link = changes.kept_link();
+    return link != nullptr ? std::optional(*link) : std::nullopt;
+  });
+  if (kept) return *kept;
+  Attributes attributes(volume_, file_.reference());
+  std::optional<usn::Link> link;
+  TRY(attributes.for_each([&](const Attributes::Found& found) -> Result<> {
+    const auto view = found.view();
+    if (link || view.type() != AttributeType::FileName || !view.is_resident()) return {};
+    const auto name = ondisk::FileNameView::of_valid(view.value());
+    if (name.name_type() != ondisk::NameType::Dos) link = usn::Link{name.parent(), name.name()};
+    return {};
+  }));
+  if (!link) return NtStatus::ObjectNameNotFound;
+  return std::move(*link);
+}
+
+void FileRecords::push(uint32_t reason, uint64_t timestamp, const usn::Link& link) {
+  usn::Record record;
+  record.file = usn::FileId::of(file_.reference());
+  record.parent = usn::FileId::of(link.parent);
+  record.timestamp = timestamp;
+  record.reason = reason;
+  record.file_attributes = attributes_;
+  record.name = link.name;
+  records_.push_back(std::move(record));
+}
+
+Result<> FileRecords::add_noted() {
+  if (!is_kept_) return {};
+  const auto count = file_.changes([](const usn::FileChanges& c) { return c.count_noted(); });
+  if (count == 0) return {};
+  TRY(load());
+  const auto link = link_now();
+  const auto due = file_.changes([](usn::FileChanges& changes) { return changes.take_noted(); });
+  // Without a name nobody could tell what the records speak of.
+  if (!link) return link.error() == NtStatus::ObjectNameNotFound ? Result<>() : link.error();
+  for (const usn::Due& record : due) push(record.reason, record.timestamp, *link);
+  return {};
+}
+
+Result<> FileRecords::add(uint32_t reasons, const usn::Link& link) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const auto reason = file_.changes([&](usn::FileChanges& c) { return c.add(reasons); });
+  if (reason) push(*reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::add(uint32_t reasons) {
+  if (!is_kept_) return {};
+  const auto link = link_now();
+  if (!link) return link.error() == NtStatus::ObjectNameNotFound ? Result<>() : link.error();
+  return add(reasons, *link);
+}
+
+Result<> FileRecords::change_link(const usn::Link& link) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const uint32_t reason = file_.changes([](usn::FileChanges& c) { return c.change_link(); });
+  push(reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::rename_from(const usn::Link& link) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const uint32_t reason = file_.changes([](usn::FileChanges& c) { return c.rename_from(); });
+  push(reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::rename_to(const usn::Link& link) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const uint32_t reason = file_.changes([](usn::FileChanges& c) { return c.rename_to(); });
+  push(reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::close(const usn::Link& link) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const auto reason = file_.changes([](usn::FileChanges& c) { return c.end(); });
+  if (reason) push(*reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::remove(const usn::Link& link, Closes closes) {
+  if (!is_kept_) return {};
+  TRY(load());
+  const auto reason = file_.changes([&](usn::FileChanges& changes) {
+    if (closes == Closes::No) changes.keep_link(link);
+    const auto added = changes.add(usn::Reason::FileDelete);
+    return closes == Closes::Yes ? changes.end() : added;
+  });
+  if (reason) push(*reason, ondisk::FileTime::now().raw(), link);
+  return {};
+}
+
+Result<> FileRecords::close_removed() {
+  if (!is_kept_) return {};
+  const auto link = link_now();
+  if (!link) return link.error() == NtStatus::ObjectNameNotFound ? Result<>() : link.error();
+  TRY(close(*link));
+  return append();
+}
+
+Result<> FileRecords::append() { return append_all(transaction_, volume_, {this, 1}); }
+
+Result<> FileRecords::append_all(Transaction& transaction, Volume& volume,
+                                 std::span<FileRecords> files) {
+  std::vector<usn::Record> all;
+  for (FileRecords& file : files) {
+    all.insert(all.end(), std::make_move_iterator(file.records_.begin()),
+               std::make_move_iterator(file.records_.end()));
+  }
+  if (all.empty()) return {};
+  if (!TRY(volume.usn().append(transaction, all))) return {};
+  size_t end = 0;
+  for (FileRecords& file : files) {
+    end += file.records_.size();
+    if (!file.records_.empty()) file.last_ = all[end - 1].usn;
+    file.records_.clear();
+  }
+  return {};
+}
+
+Result<> FileRecords::store_last() {
+  if (!last_) return {};
+  Attributes attributes(volume_, file_.reference());
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  if (found.view().value().size() < sizeof(ondisk::StandardInformation)) return {};
+  const le64 value = le64::of(last_->raw());
+  return attributes.update_value(transaction_, found, offsetof(ondisk::StandardInformation, usn),
+                                 bytes_of(value));
+}
+
+}  // namespace ntfs
