@@ -1,18 +1,11 @@
 // Data by the file: what the kernel's page cache writes and reads of its own accord (paging I/O),
-// and changes that come without an open. Locks and oplocks of opens do not stand against them. And
-// copies from one open to another.
-
-#include <algorithm>
+// and changes that come without an open. Locks and oplocks of opens do not stand against them.
 
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/usn_post.h"
 
 namespace ntfs {
-
-namespace {
-constexpr uint64_t kCopyBytes = 1 << 20;
-}  // namespace
 
 Result<> ObjectStore::check_data() const {
   return volume_->is_writable() ? Result<>() : NtStatus::MediaWriteProtected;
@@ -87,31 +80,6 @@ Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSiz
 
 Result<uint64_t> ObjectStore::next_range(File& file, uint64_t offset, RangeKind kind) {
   return file.data().next_range(offset, kind);
-}
-
-Result<uint64_t> ObjectStore::copy_range(Open& from, uint64_t from_offset, Open& to,
-                                         uint64_t to_offset, uint64_t length) {
-  TRY(check_data());
-  AlignedBuffer buffer = volume_->device().allocate(std::min(align_up(length, 4096), kCopyBytes));
-  uint64_t done = 0;
-  while (done < length) {
-    ReadParameters source;
-    source.byte_offset = static_cast<int64_t>(from_offset + done);
-    source.length = std::min<uint64_t>(length - done, buffer.size());
-    source.into = buffer.bytes();
-    const auto got = read(from, source);
-    if (!got && got.error() == NtStatus::EndOfFile) break;
-    if (!got && done == 0) return got.error();
-    if (!got) break;
-    WriteParameters target;
-    target.byte_offset = static_cast<int64_t>(to_offset + done);
-    target.input = buffer.bytes().first(*got);
-    const auto written = write(to, target);
-    if (!written && done == 0) return written.error();
-    if (!written) break;
-    done += *written;
-  }
-  return done;
 }
 
 }  // namespace ntfs

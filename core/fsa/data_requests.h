@@ -51,6 +51,13 @@ struct AllocatedRanges {
   std::vector<StreamRange> ranges;
 };
 
+/// MS-FSCC 2.3.7 "FSCTL_DUPLICATE_EXTENTS_TO_FILE Request": bytes, multiples of the cluster size.
+struct DuplicateExtents {
+  int64_t source_offset = 0;
+  int64_t target_offset = 0;
+  int64_t byte_count = 0;
+};
+
 /// One of several reads: see Stream::read.
 struct DataRead {
   File* file = nullptr;

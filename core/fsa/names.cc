@@ -193,7 +193,7 @@ Result<> free_file(Transaction& transaction, Volume& volume, Attributes& file) {
                                                        view.next_vcn(), total, origin));
     for (const Run& run : runs) {
       if (run.lcn.is_hole()) continue;
-      TRY(volume.clusters().free_clusters(transaction, {run.lcn, run.count}));
+      TRY(volume.release_clusters(transaction, {run.lcn, run.count}));
     }
     const std::u16string name = view.name();
     const AttributeType type = view.type();

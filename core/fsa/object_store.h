@@ -188,7 +188,8 @@ class ObjectStore {
   Result<size_t> read(Open& open, const ReadParameters& parameters);
   /// Makes what is cached of the stream, and everything before, durable.
   Result<> flush(Open& open);
-  /// Copies up to `length` bytes; returns how many (fewer at the source's end).
+  /// Copies up to `length` bytes; returns how many (fewer at the source's end). Where files may
+  /// share clusters, those of whole clusters are not copied but shared.
   Result<uint64_t> copy_range(Open& from, uint64_t from_offset, Open& to, uint64_t to_offset,
                               uint64_t length);
 
@@ -209,6 +210,9 @@ class ObjectStore {
   Result<> set_zero_data(Open& open, int64_t offset, int64_t beyond);
   Result<AllocatedRanges> query_allocated_ranges(Open& open, int64_t offset, int64_t length,
                                                  size_t most);
+  /// Lets `target` have a part of `source` in the same clusters. InvalidDeviceRequest: not on a
+  /// volume without reference counts. NotSupported: a file is shorter, or only the source sparse.
+  Result<> duplicate_extents(Open& target, Open& source, const DuplicateExtents& range);
   /// fallocate(2): as by the file, but held locks stand against it.
   Result<> allocate(Open& open, uint64_t offset, uint64_t length, KeepSize keep);
   Result<> punch(Open& open, uint64_t offset, uint64_t length);
@@ -278,6 +282,13 @@ class ObjectStore {
   bool answer_early(DataRead& read);
   Result<size_t> finish_read(Open& open, const ReadParameters& parameters, size_t length) const;
   Result<> check_size_change(Open& open, int64_t size) const;
+  struct SharedRange {
+    uint64_t source_offset = 0;
+    uint64_t target_offset = 0;
+    uint64_t length = 0;
+  };
+  Result<uint64_t> share_range(Open& from, Open& to, const SharedRange& range);
+  Result<uint64_t> copy_shared(Open& from, Open& to, SharedRange range);
   Result<> set_allocation_now(Open& open, uint64_t bytes);
   void finish_size_change(Open& open);
   /// What a change of a range is to the change journal.

@@ -47,6 +47,7 @@ class Stream {
   /// Both must outlive the stream.
   Stream(Volume& volume, File& file);
   ~Stream();
+  const Volume& volume() const { return volume_; }
 
   struct Sizes {
     uint64_t allocated = 0;  ///< bytes in clusters (not holes), with what buffered units will take

@@ -23,15 +23,6 @@ int refuse(const std::string& source, const std::string& why, int code) {
   return code;
 }
 
-/// Exit code of options that come with later versions; kExitSuccess when there are none.
-int check_available(const FormatCommandOptions& options) {
-  if (options.reflink) {
-    return refuse(options.source, "--reflink is not available in this version; leave it out",
-                  kExitUnavailable);
-  }
-  return kExitSuccess;
-}
-
 FormatOptions to_format_options(const FormatCommandOptions& options) {
   // What does not fit 32 bits is no size that format_refusal() lets pass.
   const auto narrow = [](uint64_t value) {
@@ -44,6 +35,7 @@ FormatOptions to_format_options(const FormatCommandOptions& options) {
   result.record_size = narrow(options.record_size);
   result.log_size = options.log_size;
   result.label = name_units(options.label);
+  result.reflink = options.reflink;
   if (!options.no_usn) result.usn_size = options.usn_size;
   return result;
 }
@@ -61,6 +53,7 @@ void print_summary(const FormatCommandOptions& options, const FormatSummary& sum
         {"clusters_total", geometry.total_clusters},
         {"clusters_free", summary.free_clusters},
         {"log_size", summary.log_bytes},
+        {"reflink", geometry.has_refcounts},
         {"label", options.label},
         {"serial", fmt::format("{:016x}", geometry.serial)},
     };
@@ -74,6 +67,7 @@ void print_summary(const FormatCommandOptions& options, const FormatSummary& sum
   fmt::print("sectors of {}, file records of {}, log of {}, label \"{}\", serial {:016x}\n",
              format_byte_size(geometry.sector_size), format_byte_size(geometry.file_record_size),
              format_byte_size(summary.log_bytes), options.label, geometry.serial);
+  if (geometry.has_refcounts) fmt::print("files may share clusters: no other driver mounts it\n");
 }
 
 /// Refuses what must not be overwritten.
@@ -106,7 +100,6 @@ int format_device(const FormatCommandOptions& options, FormatOptions format) {
 }  // namespace
 
 int run_format(const FormatCommandOptions& options) {
-  if (const int code = check_available(options); code != kExitSuccess) return code;
   FormatOptions format = to_format_options(options);
   const bool exists = access(options.source.c_str(), F_OK) == 0;
   if (exists) {

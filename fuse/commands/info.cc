@@ -83,6 +83,11 @@ std::vector<std::string> flag_names(uint16_t flags) {
   return names;
 }
 
+/// What the volume has that NTFS as others know it does not.
+std::vector<std::string> feature_names(const ondisk::VolumeGeometry& geometry) {
+  return geometry.has_refcounts ? std::vector<std::string>{"reflink"} : std::vector<std::string>{};
+}
+
 nlohmann::json usn_json(const Result<UsnInformation>& usn) {
   if (!usn) return {{"active", false}};
   return {{"active", true},
@@ -120,6 +125,7 @@ void print_json(OpenedVolume& opened) {
       {"serial", fmt::format("{:016x}", geometry.serial)},
       {"dirty", (flags & ondisk::VolumeFlags::Dirty) != 0},
       {"flags", flag_names(flags)},
+      {"features", feature_names(geometry)},
       {"in_use", opened.device->in_use_elsewhere()},
       {"log",
        {{"version", fmt::format("{}.{}", log.major_version, log.minor_version)},
@@ -162,6 +168,9 @@ void print_text(OpenedVolume& opened) {
              geometry.mft_lcn.raw());
   fmt::print("{:<16}{}\n", "flags",
              flags.empty() ? "none" : fmt::format("{}", fmt::join(flags, " ")));
+  const auto features = feature_names(geometry);
+  fmt::print("{:<16}{}\n", "features",
+             features.empty() ? "none" : fmt::format("{}", fmt::join(features, " ")));
   fmt::print("{:<16}LFS {}.{}, {}, {}, oldest lsn {:#x}, last lsn {:#x}\n", "log",
              log.major_version, log.minor_version, lfs::name_of(log.state),
              format_byte_size(log.size_bytes), log.oldest_lsn.raw(), log.last_lsn.raw());

@@ -269,6 +269,22 @@ bool Model::change_data(const Operation& operation, size_t number) {
   return true;
 }
 
+bool Model::clone(const Operation& operation) {
+  const File* from = find(operation.path);
+  const File* to = find(operation.target);
+  if (from == nullptr || from->kind != FileKind::File) return false;
+  if (to == nullptr || to->kind != FileKind::File) return false;
+  const Content source = contents_.at(names_.at(operation.path));
+  Content& content = contents_[names_.at(operation.target)];
+  const uint64_t end = std::min<uint64_t>(operation.offset + operation.length, source->size());
+  if (operation.offset >= end) return true;
+  auto bytes = std::make_shared<ByteVector>(*content);
+  bytes->resize(std::max<uint64_t>(bytes->size(), end));
+  for (uint64_t i = operation.offset; i < end; ++i) (*bytes)[i] = (*source)[i];
+  if (*bytes != *content) content = std::move(bytes);
+  return true;
+}
+
 bool Model::apply(const Operation& operation, size_t number) {
   switch (operation.kind) {
     case Kind::Create:
@@ -286,6 +302,8 @@ bool Model::apply(const Operation& operation, size_t number) {
       return unlink(operation.path);
     case Kind::UnlinkOpen:
       return unlink_open(operation.path, number);
+    case Kind::Clone:
+      return clone(operation);
     case Kind::RemoveDirectory: {
       if (operation.path.empty() || !is_directory(operation.path)) return false;
       if (!is_empty(operation.path)) return false;

@@ -12,11 +12,12 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 24> kNames = {
-    "create",        "mkdir",       "symlink",  "mkfifo", "write",      "write-through",
-    "write-by-open", "append",      "truncate", "punch",  "allocate",   "reserve",
-    "zero",          "zero-within", "set-mode", "rename", "exchange",   "link",
-    "unlink",        "unlink-open", "rmdir",    "fsync",  "checkpoint", "bare-checkpoint"};
+constexpr std::array<std::string_view, 25> kNames = {
+    "create",        "mkdir",         "symlink",  "mkfifo",      "write",
+    "write-through", "write-by-open", "append",   "truncate",    "punch",
+    "allocate",      "reserve",       "zero",     "zero-within", "clone",
+    "set-mode",      "rename",        "exchange", "link",        "unlink",
+    "unlink-open",   "rmdir",         "fsync",    "checkpoint",  "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -132,6 +133,24 @@ Result<> Performer::change_data(const Operation& operation, size_t number) {
   }
 }
 
+Result<> Performer::clone(const Operation& operation) {
+  std::array<FilePtr, 2> files;
+  for (FilePtr& file : files) {
+    file = TRY(find(&file == files.data() ? operation.path : operation.target));
+    const FileInformation information = TRY(store_.query_information(*file));
+    if (information.kind != FileKind::File) return NtStatus::InvalidParameter;
+  }
+  OpenParameters parameters;
+  parameters.desired_access = AccessMask::ReadData | AccessMask::WriteData;
+  auto from = TRY(store_.open(files[0], parameters));
+  auto to = TRY(store_.open(files[1], parameters));
+  const auto done =
+      store_.copy_range(*from, operation.offset, *to, operation.offset, operation.length);
+  store_.close(std::move(from));
+  store_.close(std::move(to));
+  return done.error();
+}
+
 Result<> Performer::write_by_open(const Operation& operation, size_t number) {
   using Text = WriteByOpenText;
   const std::string_view how = operation.target;
@@ -227,6 +246,8 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return change_names(operation);
     case Kind::UnlinkOpen:
       return unlink_open(operation, number);
+    case Kind::Clone:
+      return clone(operation);
     case Kind::WriteByOpen:
       return write_by_open(operation, number);
     case Kind::Fsync:

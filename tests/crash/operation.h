@@ -25,6 +25,7 @@ struct Operation {
     Reserve,        ///< path, offset, length; the size stays
     Zero,           ///< path, offset, length; the file grows
     ZeroWithin,     ///< path, offset, length; the size stays
+    Clone,          ///< path, offset, length; target: a file that gets the same part of it
     SetMode,        ///< path, offset: the mode
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
@@ -85,6 +86,7 @@ class Performer {
   Result<FilePtr> find(std::string_view path);
   Result<Place> place(std::string_view path);
   Result<> create(const Operation& operation);
+  Result<> clone(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
   Result<> write_by_open(const Operation& operation, size_t number);
   Result<> change_names(const Operation& operation);

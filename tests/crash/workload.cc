@@ -73,6 +73,7 @@ Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeve
   options.sector_size = shape.sector_size;
   options.record_size = shape.record_size;
   options.log_size = shape.log_bytes;
+  options.reflink = shape.reflink;
   options.usn_size = 0;
   options.serial = 1;
   const auto formatted = format_volume(device, options);
@@ -568,16 +569,58 @@ void make_full(Workload& workload, Model& model, Dice& dice) {
   }
 }
 
+/// Whole clusters, or up to the end of a file that is not shorter than the other: then it is one
+/// change. Else the rest is copied.
+Operation random_clone(Dice& dice, const Paths& paths, const Model& model, uint64_t cluster) {
+  Operation operation;
+  operation.kind = Kind::Clone;
+  operation.path = some_file(dice, paths);
+  operation.target = some_file(dice, paths);
+  const auto size_of = [&](const std::string& path) {
+    const auto name = model.names().find(path);
+    return name == model.names().end() ? 0 : model.contents().at(name->second)->size();
+  };
+  const uint64_t size = size_of(operation.path);
+  operation.offset = align_down(dice.size(size + 1), cluster);
+  operation.length = size - operation.offset;
+  if (dice.one_in(3) || size < size_of(operation.target)) {
+    operation.length = align_down(dice.size(operation.length + 1), cluster);
+  }
+  return operation;
+}
+
+/// Files that share clusters: clones, and whatever else happens to them.
+void make_clones(Workload& workload, Model& model, Dice& dice) {
+  workload.shape.reflink = true;
+  const size_t count = 15 + dice.below(50);
+  for (size_t i = 0; i < count; ++i) {
+    const Paths paths = paths_of(model);
+    switch (dice.below(5)) {
+      case 0:
+      case 1:
+        add(workload, model, random_clone(dice, paths, model, workload.shape.cluster_size));
+        break;
+      case 2:
+      case 3:
+        add(workload, model, random_data_operation(dice, paths));
+        break;
+      default:
+        add(workload, model, random_step(dice, model));
+    }
+  }
+}
+
 struct RandomKind {
   std::string_view name;
   void (*make)(Workload&, Model&, Dice&);
 };
-constexpr std::array<RandomKind, 6> kRandomKinds = {{{"mixed", make_mixed},
+constexpr std::array<RandomKind, 7> kRandomKinds = {{{"mixed", make_mixed},
                                                      {"splits", make_splits},
                                                      {"links", make_links},
                                                      {"wrap", make_wrap},
                                                      {"big", make_big},
-                                                     {"full", make_full}}};
+                                                     {"full", make_full},
+                                                     {"clones", make_clones}}};
 
 Shape random_shape(Dice& dice) {
   Shape shape;

@@ -17,6 +17,7 @@ struct Shape {
   uint32_t sector_size = 512;
   uint32_t record_size = 1024;
   uint64_t log_bytes = uint64_t{512} << 10;
+  bool reflink = false;
   /// What is there at the start: names and small files, or a file of each form.
   enum class Tree { Names, Forms };
   Tree tree = Tree::Names;
@@ -26,7 +27,7 @@ struct Shape {
 /// A workload and its name, from which it can be made again:
 ///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
 ///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
-///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full
+///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones
 struct Workload {
   enum class Bounds { None, MayFillUp };
   std::string name;

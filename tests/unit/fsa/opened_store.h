@@ -47,6 +47,7 @@ class OpenedStore {
     uint32_t cluster_size = 4096;
     OpensLock opens_lock = OpensLock::Yes;
     DeviceContent content = DeviceContent::Zeroed;
+    bool reflink = false;
   };
 
   explicit OpenedStore(const Shape& shape) : shape_(shape) {
@@ -54,6 +55,7 @@ class OpenedStore {
     FormatOptions format;
     format.cluster_size = shape.cluster_size;
     format.content = shape.content;
+    format.reflink = shape.reflink;
     EXPECT_TRUE(format_volume(*device_, format).has_value());
     mount(VolumeOptions::Access::ReadWrite);
     auto made = store_->create(*store_->root(), u"file", {});
