@@ -167,6 +167,12 @@ def check_verdict(verdict, expected):
     expect(not complaints, "ntfs3 complained:\n" + "\n".join(complaints[:5]))
 
 
+def check_refused(verdict):
+    for step in ("ro", "rw"):
+        expect(not verdict[step]["mounted"], f"ntfs3 mounts it ({step})")
+        expect("Invalid argument" in verdict[step]["error"], f"ntfs3: {verdict[step]['error']}")
+
+
 def main():
     suite = Suite("peers_agree")
     try:
@@ -185,8 +191,14 @@ def main():
             if image in filled:
                 judge(suite, driver, name, image, filled[image][1])
         verdicts = {}
+        shared = os.path.join(work, "shared-clusters.img")
+        if driver.name == "ntfs-wal":
+            driver.format(shared, 64 * MIB, "--reflink")
         with suite.case("ntfs3: virtual machine"):
-            verdicts = run_vm(list(filled), work)
+            verdicts = run_vm([*filled, *filter(os.path.exists, [shared])], work)
+        if shared in verdicts:
+            with suite.case("shared clusters: ntfs3 refuses"):
+                check_refused(verdicts.pop(shared))
         for image, verdict in verdicts.items():
             name, expected = filled[image]
             with suite.case(f"{name}: ntfs3"):
