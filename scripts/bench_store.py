@@ -21,7 +21,7 @@ from volume import BUILD, MIB, PROGRAM, mounted, run, subject
 
 DATA_BYTES = 512 * MIB
 VOLUME_BYTES = 768 * MIB
-WRITERS, RECORD_BYTES = 8, 4096
+WRITERS, RECORDS, RECORD_BYTES = 8, 8192, 4096
 Line = collections.namedtuple("Line", "name fio store floor")
 
 SEQUENTIAL = ("--bs=1m", "--iodepth=1", "--ioengine=psync")
@@ -41,7 +41,7 @@ def fio(image, seconds, options):
     report = run(
         *("fio", "--name=raw", f"--filename={image}", f"--offset={VOLUME_BYTES}"),
         *(f"--size={DATA_BYTES}", "--direct=1", "--time_based", f"--runtime={seconds}"),
-        *("--randrepeat=0", "--output-format=json", *options),
+        *("--randrepeat=0", "--scramble_buffers=0", "--output-format=json", *options),
         timeout=120,
     )
     job = json.loads(report.stdout)["jobs"][0]
@@ -56,48 +56,36 @@ def store_bench(*words):
 def measure(image, line, seconds):
     """(store, fio) in bytes a second."""
     kind, way, block = line.store
-    # Several threads make the depth of the queue; a thread asks for some reads at a time.
-    threads, batch = (1, 1) if block >= MIB else (16, 1) if kind == "write" else (2, 8)
+    threads = 1 if block >= MIB else 16  # the depth of the queue: each asks for one block
     before = fio(image, seconds, line.fio)
-    told = store_bench(kind, way, image, block, threads, batch, seconds)
+    told = store_bench(kind, way, image, block, threads, seconds)
     after = fio(image, seconds, line.fio)
     return json.loads(told)["bytes_per_second"], statistics.mean((before, after))
 
 
-def append(path, seconds):
-    """What one process appended, in records."""
+def append(path):
+    """One process; exit code 0 when every record went in whole."""
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     record = bytes(RECORD_BYTES)
-    count, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        count += os.write(handle, record) == RECORD_BYTES
-    os.close(handle)
-    return count
+    return sum(os.write(handle, record) for _ in range(RECORDS)) != RECORDS * RECORD_BYTES
 
 
-def appends(directory, seconds):
-    """Bytes a second of all processes; ends with a number of bytes that is not what they wrote."""
+def appends(directory):
+    """Records a second of all processes, until they are on the device."""
     path = os.path.join(directory, "appended")
     start = time.monotonic()
-    pipes = []
     for _ in range(WRITERS):
-        reader, writer = os.pipe()
         if os.fork() == 0:
-            os.write(writer, str(append(path, seconds)).encode())
-            os._exit(0)
-        os.close(writer)
-        pipes.append(reader)
-    records = sum(int(os.read(reader, 32)) for reader in pipes)
-    for _ in range(WRITERS):
-        os.wait()
+            os._exit(append(path))
+    failed = sum(os.wait()[1] != 0 for _ in range(WRITERS))
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     taken = time.monotonic() - start
     size = os.fstat(handle).st_size
     os.close(handle)
-    if size != records * RECORD_BYTES:
-        sys.exit(f"bench store: {records} records were appended, the file has {size} bytes")
-    return size / taken
+    if failed or size != WRITERS * RECORDS * RECORD_BYTES:
+        sys.exit(f"bench store: {failed} processes failed, the file has {size} bytes")
+    return WRITERS * RECORDS / taken
 
 
 def main(words):
@@ -134,8 +122,9 @@ def main(words):
             )
         if settings.lines in "appends":
             with mounted(subject(), image) as directory:
-                rate = appends(directory, settings.seconds)
-            print(f"appends of {WRITERS} processes, 4 KiB: {rate / RECORD_BYTES:.0f}/s")
+                os.unlink(os.path.join(directory, "data"))
+                rate = appends(directory)
+            print(f"appends of {WRITERS} processes, 4 KiB: {rate:.0f}/s")
     return 1 if missed else 0
 
 

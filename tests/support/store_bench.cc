@@ -1,7 +1,7 @@
 // How fast data goes through the store, without FUSE: for scripts/bench store.
 //
 //   store_bench prepare IMAGE BYTES                       makes the file that the others use
-//   store_bench read|write buffered|unbuffered IMAGE BLOCK THREADS BATCH SECONDS
+//   store_bench read|write buffered|unbuffered IMAGE BLOCK THREADS SECONDS
 //
 // IMAGE: a formatted volume. Blocks of 1 MiB and more go one after the other, smaller ones to
 // random places. Reads are asked for BATCH at a time. What was buffered is on the device when the
@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
@@ -43,12 +44,22 @@ void check(const Result<>& result, std::string_view what) {
   if (!result) give_up(what, result.error());
 }
 
+/// Nothing that a disk could take a short cut with.
+AlignedBuffer random_bytes(BlockDevice& device, uint64_t length, uint64_t seed) {
+  AlignedBuffer memory = device.allocate(length);
+  std::mt19937_64 random(seed);
+  for (size_t at = 0; at + sizeof(uint64_t) <= memory.size(); at += sizeof(uint64_t)) {
+    const uint64_t value = random();
+    std::memcpy(memory.data() + at, &value, sizeof(value));
+  }
+  return memory;
+}
+
 struct Job {
   bool writes = false;
   Buffering buffering = Buffering::Buffered;
   uint64_t block_bytes = 4096;
   size_t threads = 1;
-  size_t batch = 1;
   double seconds = 1;
 };
 
@@ -65,8 +76,7 @@ class Bench {
     file_ = value_of(store_->create(*store_->root(), kName, {}), "create");
     const auto open = open_file();
     check(store_->allocate(*open, 0, bytes, Stream::KeepSize::Yes), "allocate");
-    AlignedBuffer memory = device_->allocate(kMiB);
-    std::fill(memory.data(), memory.data() + memory.size(), std::byte{0x5A});
+    const AlignedBuffer memory = random_bytes(*device_, kMiB, 1);
     for (uint64_t at = 0; at < bytes; at += kMiB) write(*open, at, memory, Buffering::Unbuffered);
     check(store_->flush(), "flush");
     store_->close(std::unique_ptr<Open>(open));
@@ -113,37 +123,27 @@ class Bench {
       const uint64_t block = job.block_bytes >= kMiB ? next++ : random();
       return block % blocks * job.block_bytes;
     };
-    std::vector<AlignedBuffer> memory;
-    for (size_t i = 0; i < job.batch; ++i) memory.push_back(device_->allocate(job.block_bytes));
+    AlignedBuffer memory = random_bytes(*device_, job.block_bytes, number);
     uint64_t done = 0;
-    while (!is_over_.load(std::memory_order_relaxed)) {
+    for (; !is_over_.load(std::memory_order_relaxed); done += job.block_bytes) {
       if (job.writes) {
-        write(*open, place(), memory[0], job.buffering);
-        done += job.block_bytes;
+        write(*open, place(), memory, job.buffering);
       } else {
-        read(job, *open, place, memory);
-        done += job.block_bytes * job.batch;
+        read(*open, place(), memory, job.buffering);
       }
     }
     bytes_ += done;
     store_->close(std::unique_ptr<Open>(open));
   }
 
-  template <typename Place>
-  void read(const Job& job, Open& open, const Place& place, std::vector<AlignedBuffer>& memory) {
-    std::vector<DataRead> reads(memory.size());
-    for (size_t i = 0; i < reads.size(); ++i) {
-      reads[i].file = file_.get();
-      reads[i].open = &open;
-      reads[i].buffering = job.buffering;
-      reads[i].offset = place();
-      reads[i].length = job.block_bytes;
-      reads[i].into = memory[i].bytes();
-    }
-    store_->read(reads);
-    for (const DataRead& each : reads) {
-      if (!each.done) give_up("read", each.done.error());
-    }
+  void read(Open& open, uint64_t at, AlignedBuffer& into, Buffering buffering) {
+    ReadParameters parameters;
+    parameters.byte_offset = static_cast<int64_t>(at);
+    parameters.length = into.size();
+    parameters.into = into.bytes();
+    parameters.buffering = buffering;
+    const auto got = store_->read(open, parameters);
+    if (!got) give_up("read", got.error());
   }
 
   std::unique_ptr<UringDevice> device_;
@@ -164,12 +164,11 @@ int run(const std::vector<std::string>& words) {
     bench.end();
     return 0;
   }
-  const bool is_job = words.size() == 7 && (words[0] == "read" || words[0] == "write");
+  const bool is_job = words.size() == 6 && (words[0] == "read" || words[0] == "write");
   if (!is_job) {
-    fmt::print(
-        stderr,
-        "usage: store_bench prepare IMAGE BYTES\n"
-        "       store_bench read|write buffered|unbuffered IMAGE BLOCK THREADS BATCH SECONDS\n");
+    fmt::print(stderr,
+               "usage: store_bench prepare IMAGE BYTES\n"
+               "       store_bench read|write buffered|unbuffered IMAGE BLOCK THREADS SECONDS\n");
     return 64;
   }
   Job job;
@@ -177,8 +176,7 @@ int run(const std::vector<std::string>& words) {
   job.buffering = words[1] == "unbuffered" ? Buffering::Unbuffered : Buffering::Buffered;
   job.block_bytes = number(3);
   job.threads = number(4);
-  job.batch = number(5);
-  job.seconds = std::atof(words[6].c_str());
+  job.seconds = std::atof(words[5].c_str());
   Bench bench(words[2]);
   const double rate = bench.run(job);
   fmt::print(R"({{"bytes_per_second": {:.0f}}})"
