@@ -39,6 +39,39 @@ TEST(ClusterClaims, NamesBothOwners) {
   EXPECT_NE(report.errors[0].found.find("record 31"), std::string::npos) << report.errors[0].found;
 }
 
+TEST(ClusterClaims, CountedClaimsAreHeldAgainstTheCounts) {
+  using Sharing = ClusterClaims::Sharing;
+  const auto findings_with = [](const std::vector<ondisk::ClusterReferences>& counts) {
+    Findings findings(10);
+    ClusterClaims claims(1000, findings);
+    claims.claim(run(100, 10), FileReference(30, 1), Sharing::Counted);
+    claims.claim(run(105, 10), FileReference(31, 1), Sharing::Counted);
+    claims.claim(run(107, 1), FileReference(31, 1), Sharing::Counted);
+    claims.compare_with(counts);
+    return report_of(findings).errors;
+  };
+  EXPECT_TRUE(findings_with({{run(105, 2), 2}, {run(107, 1), 3}, {run(108, 2), 2}}).empty());
+  EXPECT_EQ(findings_with({{run(105, 5), 2}}).size(), 1u);
+  EXPECT_EQ(findings_with({}).size(), 3u);
+  EXPECT_EQ(findings_with({{run(105, 2), 2}, {run(107, 1), 3}, {run(108, 3), 2}}).size(), 1u);
+  EXPECT_EQ(
+      findings_with({{run(50, 1), 2}, {run(105, 2), 2}, {run(107, 1), 3}, {run(108, 2), 2}}).size(),
+      1u);
+}
+
+TEST(ClusterClaims, MetadataSharesNothing) {
+  using Sharing = ClusterClaims::Sharing;
+  for (const bool is_first : {true, false}) {
+    Findings findings(10);
+    ClusterClaims claims(1000, findings);
+    if (is_first) claims.claim(run(109, 1), FileReference(6, 6), Sharing::None);
+    claims.claim(run(100, 10), FileReference(30, 1), Sharing::Counted);
+    if (!is_first) claims.claim(run(109, 1), FileReference(6, 6), Sharing::None);
+    claims.compare_with(std::vector<ondisk::ClusterReferences>());
+    EXPECT_EQ(findings.count(), 1u);
+  }
+}
+
 TEST(ClusterClaims, AnUnclaimedOverlapOfAFileWithItselfIsFound) {
   Findings findings(10);
   ClusterClaims claims(1000, findings);

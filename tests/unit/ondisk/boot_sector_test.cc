@@ -44,6 +44,18 @@ TEST(BootSector, RoundTripsEveryPossibleShape) {
   }
 }
 
+TEST(BootSector, VolumesWithSharedClustersCarryAnotherNameThatOthersDoNotKnow) {
+  VolumeGeometry geometry = geometry_of(512, 4096, 1024, 4096);
+  geometry.has_refcounts = true;
+  auto bytes = serialize_boot_sector(geometry);
+  EXPECT_EQ(as_text(ByteView(bytes).subspan(3, 8)), "NTFS+REF");
+  const auto parsed = parse_boot_sector(bytes, kHuge, kOrigin);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(*parsed, geometry);
+  bytes[10] = std::byte{'X'};
+  EXPECT_EQ(parse_boot_sector(bytes, kHuge, kOrigin).error(), NtStatus::UnrecognizedVolume);
+}
+
 TEST(BootSector, StoresLargeClustersAsNegativeExponent) {
   const auto bytes = serialize_boot_sector(geometry_of(512, 2u << 20, 1024, 4096));
   const auto& raw = struct_at<BootSector>(bytes);

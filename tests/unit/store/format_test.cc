@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/base/multi_sector.h"
+#include "core/check/check.h"
 #include "core/ondisk/file_record.h"
 #include "core/ondisk/index_block.h"
 #include "core/ondisk/mapping_pairs.h"
@@ -309,6 +310,22 @@ TEST(Format, ExtendHoldsTheDirectoryForDeletedFiles) {
   EXPECT_EQ(first.reference(), FileReference(kDeletedRecord, 1));
   EXPECT_EQ(ondisk::FileNameView::of_valid(first.key()).name(), u"$Deleted");
   EXPECT_TRUE(volume.record(kDeletedRecord).is_directory());
+}
+
+TEST(Format, VolumesWithSharedClustersHaveACountOfThem) {
+  MemoryDevice device(16 * kMiB);
+  FormatOptions options = options_of(4096, 512, 1024);
+  options.reflink = true;
+  ASSERT_TRUE(format_volume(device, options).has_value());
+  NewVolume volume(device);
+  EXPECT_TRUE(volume.geometry.has_refcounts);
+  const auto extend = volume.attribute(ondisk::kExtendRecord, AttributeType::IndexRoot, u"$I30");
+  expect_index_is_sorted(ondisk::IndexRootView::of_valid(extend.value()).node());
+  const auto counts = volume.attribute(kRefcountsRecord, AttributeType::IndexRoot, u"$C");
+  EXPECT_TRUE(ondisk::IndexRootView::of_valid(counts.value()).node().is_empty());
+  const auto report = check_volume(device, {});
+  ASSERT_TRUE(report);
+  for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
 }
 
 TEST(Format, SameSerialAndTimeGiveTheSameBytes) {

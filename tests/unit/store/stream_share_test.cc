@@ -1,6 +1,7 @@
 // Clusters that several streams have: cloning, copies on write, counts, and what crashes leave.
 
 #include <optional>
+#include <thread>
 
 #include "tests/unit/store/stream_model.h"
 
@@ -264,6 +265,61 @@ TEST(StreamShare, ACrashThatBringsACloneBackBringsItsBytes) {
   EXPECT_EQ(testing::difference(
                 old, testing::read(volume->file(pair.b.reference())->data(), 0, 64 * kKiB)),
             "");
+}
+
+TEST(StreamShare, SharedClustersThatACrashLeftBehindTheEndAreGivenUp) {
+  Pair pair;
+  ASSERT_EQ(pair.a.write(0, pattern(64 * kKiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_EQ(pair.b.clone_from(pair.a, 0, 0, 64 * kKiB), NtStatus::Success);
+  // The first step of a truncation that has several: the sizes are cut, the runs are there.
+  ASSERT_EQ(testing::in_transaction(pair.volume(),
+                                    [&](Transaction& transaction) {
+                                      Attributes attributes(pair.volume(), pair.b.reference());
+                                      return attributes.set_sizes(
+                                          transaction, ondisk::AttributeType::Data, u"",
+                                          {64 * kKiB, 5000, 5000, 64 * kKiB});
+                                    }),
+            NtStatus::Success);
+  pair.a.remount();
+  Stream& cut = pair.volume().file(pair.b.reference())->data();
+  const ByteVector more = pattern(100, 2);
+  ASSERT_TRUE(cut.write(50000, more, Buffering::Buffered));
+  ASSERT_TRUE(cut.write_back());
+  EXPECT_EQ(testing::read(cut, 5000, 45000), ByteVector(45000));
+  EXPECT_EQ(testing::read(cut, 50000, 100), more);
+  pair.a.check_all();
+  EXPECT_EQ(pair.scratch.check(), "");
+}
+
+TEST(StreamShare, WritersAndClonersTakeTurns) {
+  Pair pair;
+  constexpr size_t kBytes = 256 * kKiB;
+  ASSERT_EQ(pair.a.write(0, pattern(kBytes, 1), Buffering::Buffered), NtStatus::Success);
+  Stream& a = pair.a.stream();
+  Stream& b = pair.b.stream();
+  const auto write = [](Stream& stream, uint64_t seed) {
+    for (uint64_t i = 0; i < 150; ++i) {
+      const auto bytes = testing::aligned(pattern(8192, seed + i));
+      const auto buffering = i % 3 == 0 ? Buffering::Unbuffered : Buffering::Buffered;
+      ASSERT_TRUE(stream.write(i * 37 % 60 * 4096, bytes.bytes().first(8192), buffering));
+    }
+  };
+  const auto clone = [](Stream& from, Stream& to) {
+    for (int i = 0; i < 60; ++i) {
+      const auto done = to.share(from, 0, 64 * kKiB, kBytes);
+      ASSERT_TRUE(done || done.error() == NtStatus::NotSupported) << name_of(done.error());
+    }
+  };
+  std::thread first([&] { write(a, 100); });
+  std::thread second([&] { write(b, 500); });
+  std::thread third([&] { clone(a, b); });
+  std::thread fourth([&] {
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(a.share(b, 0, 0, 4096) || a.punch(4096, 8192));
+  });
+  for (std::thread* thread : {&first, &second, &third, &fourth}) thread->join();
+  ASSERT_TRUE(a.write_back());
+  ASSERT_TRUE(b.write_back());
+  EXPECT_EQ(pair.scratch.check(), "");
 }
 
 TEST(StreamShare, AFailureTakesCountsAndRunsBack) {
