@@ -36,6 +36,11 @@ const std::vector<Operation>& forms_at_start() {
       {Kind::Fsync, "", "", 0, 0},
       {Kind::Write, "sparse", "", 393216, 8192},
       {Kind::Truncate, "sparse", "", 409600, 0},
+      {Kind::Create, "origin", "", 0, 0},
+      {Kind::Write, "origin", "", 0, 61440},
+      {Kind::Fsync, "", "", 0, 0},
+      {Kind::Create, "shared", "", 0, 0},
+      {Kind::Clone, "origin", "shared", 0, 61440},
   };
   return operations;
 }
@@ -267,8 +272,10 @@ struct MatrixForm {
   uint64_t hole = 0;   // where there is one
   uint64_t size = 0;
 };
-constexpr std::array<MatrixForm, 3> kForms = {
-    {{"resident", 100, 0, 512}, {"plain", 20000, 20000, 61440}, {"sparse", 401408, 16384, 409600}}};
+constexpr std::array<MatrixForm, 4> kForms = {{{"resident", 100, 0, 512},
+                                               {"plain", 20000, 20000, 61440},
+                                               {"sparse", 401408, 16384, 409600},
+                                               {"shared", 57344, 16384, 61440}}};
 constexpr std::array<std::string_view, 3> kHows = {
     WriteByOpenText::Buffered, WriteByOpenText::Unbuffered, WriteByOpenText::WriteThrough};
 constexpr std::array<std::string_view, 7> kWheres = {"start",  "hole", "behind-valid", "size",
@@ -301,6 +308,7 @@ std::optional<Workload> make_matrix(const std::string& name,
   workload.name = name;
   workload.shape = pair_shape(static_cast<uint32_t>(std::stoul(parts[5])));
   workload.shape.tree = Shape::Tree::Forms;
+  workload.shape.reflink = kForms[form].path == "shared";
   const std::string_view by = kWheres[where] == "end"        ? WriteByOpenText::AtEnd
                               : kWheres[where] == "position" ? WriteByOpenText::AtPosition
                                                              : WriteByOpenText::AtOffset;
