@@ -4,6 +4,7 @@
 
 #include "core/base/trace.h"
 #include "core/fsa/names.h"
+#include "core/fsa/usn_life_cycle.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -18,6 +19,9 @@ Result<std::unique_ptr<ObjectStore>> ObjectStore::mount(BlockDevice& device,
   std::unique_ptr<ObjectStore> store(new ObjectStore(options));
   store->volume_ = TRY(Volume::open(device, options.volume, why_not));
   if (store->volume_->is_writable()) TRY(store->free_orphans());
+  const uint16_t flags = store->volume_->information().flags.get();
+  const bool deletes_usn = (flags & ondisk::VolumeFlags::DeleteUsnUnderway) != 0;
+  if (store->volume_->is_writable() && deletes_usn) TRY(finish_usn_deletion(*store));
   return store;
 }
 

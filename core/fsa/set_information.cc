@@ -34,7 +34,7 @@ Result<> set_linux_metadata(Transaction& transaction, Volume& volume, FileRefere
 
 }  // namespace
 
-/// A16: what differs from what the file has.
+/// For the change journal: what differs from what the file has.
 Result<uint32_t> ObjectStore::reasons_of(File& file, const BasicInformation& information) {
   if (!FileRecords::are_kept_of(*volume_, file.reference())) return 0u;
   const FileInformation now = TRY(query_information(file));

@@ -100,12 +100,19 @@ void File::retract(usn::FileChanges::Ticket ticket) {
 }
 
 void File::post_close() {
+  bool has_more = data_.is_dirty();
   {
     const MutexLock lock(mutex_);
     if (changes_.reasons() == 0) return;
     changes_.close(FileTime::now().raw());
+    has_more = has_more || has_noted_;
   }
-  volume_.add_dirty(*this);
+  // The record goes with what is to be written of the file, if anything is.
+  if (has_more) {
+    volume_.add_dirty(*this);
+  } else {
+    volume_.add_closed(*this);
+  }
 }
 
 bool File::has_noted() const {

@@ -34,7 +34,9 @@ uint64_t first_allocated(const Runlist& runs, uint64_t cluster_size, uint64_t fi
 Result<> UsnStream::load() {
   IndexTree extend(volume_, kExtend, u"$I30");
   const auto entry = extend.find_name(kUsnFileName, IndexTree::NameMatch::Exact);
-  if (!entry && entry.error() != NtStatus::ObjectNameNotFound) return entry.error();
+  const bool is_damaged = !entry && entry.error() == NtStatus::FileCorruptError;
+  const bool is_missing = !entry && entry.error() == NtStatus::ObjectNameNotFound;
+  if (!entry && !is_damaged && !is_missing) return entry.error();
   if (!entry || !*entry) return {};
   const FileReference file = ondisk::IndexEntryView::of_valid(**entry, 0).reference();
   Attributes attributes(volume_, file);
@@ -126,16 +128,17 @@ void UsnStream::transaction_ended(const Transaction&, bool committed) {
 
 Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> records) {
   join(transaction);
+  const auto stream = TRY(volume_.metadata_stream(file_, AttributeType::Data, kUsnRecords));
   for (size_t i = 0; i < records.size();) {
     const auto place = usn::place_record(next_, usn::record_bytes(records[i].name.size()));
     const uint64_t room = usn::kPageBytes - place.usn.raw() % usn::kPageBytes;
-    const auto grown = make_room(transaction, place.usn.raw() + room);
+    const auto grown = make_room(transaction, stream, place.usn.raw() + room);
     if (!grown && grown.error() == NtStatus::DiskFull) {
       TRY(note_missing(transaction));
       return false;
     }
     if (!grown) return grown.error();
-    if (place.gap != 0) TRY(write(transaction, ByteVector(place.gap)));
+    if (place.gap != 0) TRY(write(transaction, stream, ByteVector(place.gap)));
     // What fits in the page goes there in one step.
     ByteVector bytes;
     while (i < records.size() && bytes.size() + usn::record_bytes(records[i].name.size()) <= room) {
@@ -147,19 +150,19 @@ Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> 
       open_before_.push_back({file, open_.first_of(file)});
       open_.note(file, record.reason, record.usn);
     }
-    TRY(write(transaction, bytes));
+    TRY(write(transaction, stream, bytes));
   }
   return true;
 }
 
 /// Writes `bytes`, which end in the page that they begin in, at the end.
-Result<> UsnStream::write(Transaction& transaction, ByteView bytes) {
+Result<> UsnStream::write(Transaction& transaction, const MetadataStreamRef& stream,
+                          ByteView bytes) {
   Attributes attributes(volume_, file_);
   const auto found = TRY(attributes.find(AttributeType::Data, kUsnRecords));
   auto sizes = found.view().sizes();
   sizes.file_size += bytes.size();
   TRY(write_sizes(transaction, found, sizes));
-  const auto stream = TRY(volume_.metadata_stream(file_, AttributeType::Data, kUsnRecords));
   const uint64_t index = next_.raw() / usn::kPageBytes;
   const uint64_t offset = next_.raw() % usn::kPageBytes;
   if (offset == 0) {
@@ -176,8 +179,8 @@ Result<> UsnStream::write(Transaction& transaction, ByteView bytes) {
 }
 
 /// Clusters up to `end`.
-Result<> UsnStream::make_room(Transaction& transaction, uint64_t end) {
-  const auto stream = TRY(volume_.metadata_stream(file_, AttributeType::Data, kUsnRecords));
+Result<> UsnStream::make_room(Transaction& transaction, const MetadataStreamRef& stream,
+                              uint64_t end) {
   const uint64_t cluster = volume_.geometry().cluster_size;
   const uint64_t allocated = stream->runs.end().raw() * cluster;
   if (end <= allocated) return {};

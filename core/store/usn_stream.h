@@ -91,8 +91,8 @@ class UsnStream final : public Participant {
 
   void transaction_ended(const Transaction& transaction, bool committed) override;
   void join(Transaction& transaction);
-  Result<> write(Transaction& transaction, ByteView bytes);
-  Result<> make_room(Transaction& transaction, uint64_t end);
+  Result<> write(Transaction& transaction, const MetadataStreamRef& stream, ByteView bytes);
+  Result<> make_room(Transaction& transaction, const MetadataStreamRef& stream, uint64_t end);
   Result<> note_missing(Transaction& transaction);
   Result<> store_information(Transaction& transaction, const usn::JournalInformation& information);
   void note_state();

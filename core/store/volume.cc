@@ -25,7 +25,9 @@ constexpr uint64_t kUpCaseBytes = 128 << 10;
 /// blocks may carry higher LSNs than the file records that were looked at.
 constexpr uint64_t kSequenceJump = 1024;
 /// Files whose notes for the change journal become records in one transaction.
-constexpr size_t kMostFiles = 64;
+constexpr size_t kMostFiles = 128;
+/// Files that wait for nothing but their close record.
+constexpr size_t kMostClosed = 256;
 
 bool has_notes(File& file) {
   const auto count = file.changes([](const usn::FileChanges& c) { return c.count_noted(); });
@@ -129,6 +131,8 @@ Result<> Volume::load(std::string& why_not) {
 /// Changes become records from here on. Records that another driver may have left out: whoever
 /// empties the log has changed the volume.
 Result<> Volume::start_usn() {
+  const bool is_deleted = (information_.flags.get() & ondisk::VolumeFlags::DeleteUsnUnderway) != 0;
+  if (is_deleted) usn_->forget();
   if (!usn_->exists()) return {};
   const bool is_on = options_.usn_records == VolumeOptions::UsnRecords::Yes;
   if (!is_on || log_status_.state == lfs::LogState::Empty) {
@@ -471,11 +475,31 @@ FilePtr Volume::file(FileReference reference) {
 
 void Volume::add_dirty(File& file) {
   const MutexLock lock(files_mutex_);
-  const auto it = files_.find(file.reference().record());
-  if (it == files_.end()) return;
-  if (FilePtr shared = it->second.lock(); shared.get() == &file) {
+  if (FilePtr shared = find_file(file)) {
     dirty_files_[file.reference().record()] = std::move(shared);
   }
+}
+
+/// Null when it is not in memory any more.
+FilePtr Volume::find_file(const File& file) {
+  const auto it = files_.find(file.reference().record());
+  if (it == files_.end()) return nullptr;
+  FilePtr shared = it->second.lock();
+  return shared.get() == &file ? shared : nullptr;
+}
+
+void Volume::add_closed(File& file) {
+  std::vector<FilePtr> files;
+  {
+    const MutexLock lock(files_mutex_);
+    if (FilePtr shared = find_file(file)) closed_files_.push_back(std::move(shared));
+    if (closed_files_.size() < kMostClosed) return;
+    files.swap(closed_files_);
+  }
+  const auto written = write_noted(files);
+  if (written) return;
+  // The next commit tries again, and tells.
+  for (const FilePtr& closed : files) add_dirty(*closed);
 }
 
 /// Files with notes for the change journal and nothing else stay with `Notes::Left`: what failed
@@ -485,6 +509,8 @@ Result<> Volume::write_back_dirty(Notes notes) {
   {
     const MutexLock lock(files_mutex_);
     files.swap(dirty_files_);
+    for (FilePtr& file : closed_files_) files.emplace(file->reference().record(), std::move(file));
+    closed_files_.clear();
   }
   // In the order of their records, so that neighbours get neighbouring clusters.
   std::vector<FilePtr> order;
@@ -581,7 +607,7 @@ bool Volume::relieve() {
   bool has_buffered = false;
   {
     const MutexLock lock(files_mutex_);
-    has_buffered = !dirty_files_.empty();
+    has_buffered = !dirty_files_.empty();  // closed files wait for records only
   }
   if (has_buffered && !write_back_dirty(Notes::Left)) return false;
   return reclaim() || has_buffered;

@@ -117,6 +117,9 @@ class Volume {
   FilePtr file(FileReference reference) EXCLUDES(files_mutex_);
   /// Keeps `file` in memory until its changes are written (by commit or the committer).
   void add_dirty(File& file) EXCLUDES(files_mutex_);
+  /// The same for a file of which nothing is to be written but its close record. Many of them are
+  /// written together, now and then by the caller.
+  void add_closed(File& file) EXCLUDES(files_mutex_);
 
   // Buffered data, for the bound of memory.
   void add_buffered(uint64_t bytes) { buffered_.fetch_add(bytes, std::memory_order_relaxed); }
@@ -150,6 +153,7 @@ class Volume {
   Result<> keep_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   Result<> write_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   void close_all() EXCLUDES(files_mutex_);
+  FilePtr find_file(const File& file) REQUIRES(files_mutex_);
   Result<> commit_now() REQUIRES(commit_mutex_);
   void run_committer();
 
@@ -182,6 +186,7 @@ class Volume {
   Mutex files_mutex_{LockRank::FileTable};
   std::unordered_map<uint64_t, std::weak_ptr<File>> files_ GUARDED_BY(files_mutex_);
   std::unordered_map<uint64_t, FilePtr> dirty_files_ GUARDED_BY(files_mutex_);
+  std::vector<FilePtr> closed_files_ GUARDED_BY(files_mutex_);
   size_t files_limit_ GUARDED_BY(files_mutex_) = 1024;  // expired entries go when there are more
   std::atomic<bool> stop_committer_{false};
   std::thread committer_;
