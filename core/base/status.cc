@@ -134,6 +134,12 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_IO_REPARSE_TAG_INVALID";
     case NtStatus::IoReparseDataInvalid:
       return "STATUS_IO_REPARSE_DATA_INVALID";
+    case NtStatus::JournalDeleteInProgress:
+      return "STATUS_JOURNAL_DELETE_IN_PROGRESS";
+    case NtStatus::JournalNotActive:
+      return "STATUS_JOURNAL_NOT_ACTIVE";
+    case NtStatus::JournalEntryDeleted:
+      return "STATUS_JOURNAL_ENTRY_DELETED";
     case NtStatus::FileSystemLimitation:
       return "STATUS_FILE_SYSTEM_LIMITATION";
     case NtStatus::FileTooLarge:
