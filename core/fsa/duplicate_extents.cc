@@ -88,6 +88,7 @@ Result<uint64_t> ObjectStore::share_range(Open& from, Open& to, const SharedRang
     note_file_modified(to);
     note_file_accessed(from);
     if (to.state_ != nullptr) to.state_->note_change(NotifyFilter::Size);
+    if ((to.mode() & OpenMode::WriteThrough) != 0) TRY(volume_->commit());
     return done;
   }
 }

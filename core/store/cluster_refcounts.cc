@@ -55,13 +55,6 @@ ClusterRefcounts::Extents::const_iterator ClusterRefcounts::first_from(uint64_t 
   return at;
 }
 
-bool ClusterRefcounts::is_shared(ClusterRun run) {
-  end_lingering();
-  const SharedLock lock(mutex_);
-  const auto at = first_from(run.lcn.raw());
-  return at != extents_.end() && at->first < run.end().raw();
-}
-
 ClusterCount ClusterRefcounts::count_shared(ClusterRun run) {
   end_lingering();
   const SharedLock lock(mutex_);

@@ -4,11 +4,10 @@
 // 2.1.1.1, ClusterRefcount). The volume keeps counts from 2 on in an index below $Extend
 // (core/ondisk/cluster_references.h), memory all of them. A set bit in $Bitmap alone means 1.
 //
-// Invariant: what is_shared() says of a cluster becomes true only under the locks of a stream that
-// has it (Stream::share); a stream that wrote to it in place would change another's data. It
-// becomes false late: a cluster whose count fell to 1 counts as shared until the checkpoint after
-// that, because a crash before brings the other run back. Deferred like the reuse of freed
-// clusters.
+// Invariant: a cluster becomes shared only under the locks of the streams that have it then
+// (Stream::share); one that wrote to it in place would change another's data. It ceases to be so
+// late: a cluster whose count fell to 1 is shared until the checkpoint after that, because a crash
+// before brings the other run back. So do freed clusters wait for their reuse.
 //
 // Locks: changes belong to a Transaction (the metadata lock); the counts in memory by mutex_.
 
@@ -32,9 +31,7 @@ class ClusterRefcounts final : public Participant {
   /// Reads the index. The caller holds the metadata lock (shared). FileCorruptError.
   Result<> load() EXCLUDES(mutex_);
 
-  /// Whether any cluster of `run` may not be written to in place.
-  bool is_shared(ClusterRun run) EXCLUDES(mutex_);
-  /// How many of them.
+  /// Clusters of `run` that may not be written to in place: they are shared.
   ClusterCount count_shared(ClusterRun run) EXCLUDES(mutex_);
   /// A part of `run`, as long as can be, that has one count throughout.
   struct Part {

@@ -128,13 +128,7 @@ Result<Stream::Sizes> Stream::sizes() {
     result.mapped = result.allocated;
   } else {
     const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
-    // What is promised for a copy of shared clusters takes their place.
-    uint64_t replaced = 0;
-    for (const auto& [first, segment] : buffer_.segments()) {
-      replaced += count_shared(volume_.refcounts(), runs, Vcn(first * clusters_per_unit_),
-                               segment.count * clusters_per_unit_);
-    }
-    const uint64_t promised = promised_ - std::min(promised_, replaced);
+    const uint64_t promised = promised_ - std::min(promised_, count_replaced(runs));
     result.allocated = (runs.allocated().raw() + promised) * cluster_size_;
     result.mapped = std::max(runs.end().raw() * cluster_size_, align_up(file_size_, cluster_size_));
   }

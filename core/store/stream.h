@@ -212,6 +212,8 @@ class Stream {
 
   // stream_share.cc
   struct Clone;
+  size_t most_shared_parts() const;
+  uint64_t count_replaced(const Runlist& runs) const REQUIRES_SHARED(mutex_);
   Result<> drop_shared_tail() REQUIRES(change_mutex_) EXCLUDES(mutex_);
   bool has_shared_tail_before(uint64_t unit) const REQUIRES_SHARED(mutex_);
   Result<> bring_in_tail() REQUIRES(mutex_);

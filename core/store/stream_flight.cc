@@ -39,7 +39,7 @@ void Stream::Flight::add_stretch(const Stretch& stretch) {
 
 void Stream::Flight::add_shared(const Stretch& stretch) {
   add_stretch(stretch);
-  if (++shared_parts <= kMostSharedParts) most_clusters = wanted().raw();
+  if (++shared_parts <= most_shared_parts) most_clusters = wanted().raw();
 }
 
 void Stream::Flight::add_extra(const std::vector<Stretch>& fillings) {
@@ -95,7 +95,7 @@ Result<> Stream::claim(Flight& flight) {
   TRY(promise_extra(flight));
   ClusterCount wanted = flight.wanted();
   if (wanted == ClusterCount(0)) return {};
-  if (flight.shared_parts > kMostSharedParts) wanted = ClusterCount(flight.most_clusters);
+  if (flight.shared_parts > flight.most_shared_parts) wanted = ClusterCount(flight.most_clusters);
   Lcn hint;
   {
     const SharedLock lock(mutex_);

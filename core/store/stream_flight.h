@@ -9,9 +9,6 @@
 
 namespace ntfs {
 
-/// Parts of shared clusters that one transaction gives up: up to three changes of an index each.
-constexpr size_t kMostSharedParts = 128;
-
 struct Stream::Flight {
   /// Units whose memory is contiguous.
   struct Piece {
@@ -32,13 +29,14 @@ struct Stream::Flight {
 
   std::vector<Piece> pieces;
   std::vector<Stretch> stretches;
-  size_t shared_parts = 0;      ///< runs of shared clusters in them: each is released by itself
-  uint64_t most_clusters = 0;   ///< of the stretches, with as many parts as one transaction takes
-  bool needs_extra = false;     ///< an allocation: without its clusters it fails
-  bool is_foreign = false;      ///< the memory is a caller's
-  bool sets_file_size = false;  ///< nothing else is buffered: the file size in memory goes to disk
-  uint64_t end_unit = 0;        ///< one past the last unit
-  uint64_t file_size = 0;       ///< in memory when it began
+  size_t shared_parts = 0;       ///< runs of shared clusters in them: each is released by itself
+  size_t most_shared_parts = 0;  ///< that one transaction takes
+  uint64_t most_clusters = 0;    ///< of the stretches, with as many of them
+  bool needs_extra = false;      ///< an allocation: without its clusters it fails
+  bool is_foreign = false;       ///< the memory is a caller's
+  bool sets_file_size = false;   ///< nothing else is buffered: the file size in memory goes to disk
+  uint64_t end_unit = 0;         ///< one past the last unit
+  uint64_t file_size = 0;        ///< in memory when it began
   uint64_t file_size_before = 0;  ///< is_foreign: before the caller's write
   // As on disk before.
   bool was_resident = false;

@@ -159,7 +159,7 @@ Result<Vcn> Stream::punch_step(Vcn from, Vcn to) {
   uint64_t clusters = 0;
   size_t count_freed = 0;
   ClusterRefcounts* refcounts = volume_.refcounts();
-  const size_t most_freed = refcounts != nullptr ? kMostSharedParts : kMostRunsFreed;
+  const size_t most_freed = refcounts != nullptr ? most_shared_parts() : kMostRunsFreed;
   while (stop < std::min(to, runs_.end())) {
     if (count_freed >= most_freed || clusters >= kMostClustersFreed) break;
     const Vcn start = stop;

@@ -23,6 +23,28 @@ constexpr int kMostAttempts = 100;
 constexpr uint64_t kRunsPerCluster = 16;
 }  // namespace
 
+/// Parts of shared clusters that one transaction takes or gives up: each is up to three changes of
+/// an index, and some bits.
+size_t Stream::most_shared_parts() const {
+  constexpr uint64_t kLogBytesPerPart = 8192;  // four transactions of that many fill the log
+  constexpr uint64_t kMostParts = 128;
+  const lfs::LogFile* log = volume_.journal().log();
+  if (log == nullptr) return kMostParts;
+  return std::clamp(log->capacity_bytes() / kLogBytesPerPart, uint64_t{16}, kMostParts);
+}
+
+/// Clusters of buffered units that others take the place of.
+uint64_t Stream::count_replaced(const Runlist& runs) const {
+  ClusterRefcounts* refcounts = volume_.refcounts();
+  if (refcounts == nullptr) return 0;
+  uint64_t total = 0;
+  for (const auto& [first, segment] : buffer_.segments()) {
+    total += count_shared(refcounts, runs, Vcn(first * clusters_per_unit_),
+                          segment.count * clusters_per_unit_);
+  }
+  return total;
+}
+
 // Writing beside what is shared.
 
 /// A crash amid a truncation leaves clusters behind the end, which may be shared: lets them go.
@@ -97,7 +119,7 @@ Vcn Stream::plan_replacing(Flight& flight, Vcn from, Vcn to) {
   flight.file_size = file_size_;
   const Vcn stop = std::min(to, runs_.end());
   for (Vcn at = from; at < stop;) {
-    if (flight.shared_parts >= kMostSharedParts) return at;
+    if (flight.shared_parts >= flight.most_shared_parts) return at;
     Run run = runs_.find(at);
     run.count = std::min(run.count, stop - at);
     if (!run.lcn.is_hole()) {
@@ -197,7 +219,7 @@ Result<uint64_t> Stream::seal_tail() {
 /// Both are written back, and nobody writes to them. Returns the bytes done.
 Result<uint64_t> Stream::share_runs(Stream& source, const Clone& clone) {
   const uint64_t runs = source.runs_.runs().size();
-  if (runs > kMostSharedParts && volume_.clusters().available().raw() < runs / kRunsPerCluster) {
+  if (runs > most_shared_parts() && volume_.clusters().available().raw() < runs / kRunsPerCluster) {
     if (!volume_.reclaim() || volume_.clusters().available().raw() < runs / kRunsPerCluster) {
       return NtStatus::DiskFull;
     }
@@ -250,7 +272,7 @@ Result<Vcn> Stream::share_step(Stream& source, const Clone& clone, Vcn first) {
   TRY(transaction.begin());
   Runlist after = runs_;
   Vcn at = first;
-  for (size_t parts = 0; at < clone.end && parts < kMostSharedParts; ++parts) {
+  for (size_t parts = 0; at < clone.end && parts < most_shared_parts(); ++parts) {
     if (transaction.log_bytes() > transaction.log_budget() / 2) break;
     at = at + TRY(exchange_run(transaction, after, cloned_run(source, clone, at)));
   }

@@ -156,6 +156,7 @@ bool Stream::begin_flight(Flight& flight, uint64_t cursor, Sweep kind) {
 }
 
 void Stream::note_disk_state(Flight& flight) const {
+  flight.most_shared_parts = most_shared_parts();
   flight.was_resident = resident_;
   flight.old_file_size = resident_ ? 0 : disk_file_size_;
   flight.old_valid = disk_valid_;
