@@ -29,6 +29,14 @@ constexpr size_t kMostFiles = 128;
 /// Files that wait for nothing but their close record.
 constexpr size_t kMostClosed = 256;
 
+/// From where on the journal may have records of files that a crash left open. A log without client
+/// was closed by no dismount of ours: somebody made it, or a crash cut us short between a recovery
+/// and the log that follows it, which would say from where on.
+usn::Usn left_open_from(const UsnStream& usn, const Recovery* recovery, const lfs::LogStatus& log) {
+  if (recovery != nullptr) return usn::Usn::from_raw(recovery->usn_restart(usn.file()));
+  return log.oldest_lsn.is_none() ? usn.first() : usn.next();
+}
+
 bool has_notes(File& file) {
   const auto count = file.changes([](const usn::FileChanges& c) { return c.count_noted(); });
   return count != 0 && file.remains() == nullptr;
@@ -143,8 +151,7 @@ Result<> Volume::start_usn() {
   }
   if (!is_on) return {};
   usn_->start();
-  if (recovery_ == nullptr) return {};
-  return usn_->close_left_open(usn::Usn::from_raw(recovery_->usn_restart(usn_->file())));
+  return usn_->close_left_open(left_open_from(*usn_, recovery_.get(), log_status_));
 }
 
 Result<> Volume::load_mft() {
@@ -359,9 +366,7 @@ Result<std::unique_ptr<lfs::LogFile>> Volume::start_log() {
   restart.bytes_per_cluster = geometry_.cluster_size;
   if (usn_->exists()) {
     restart.usn_file = usn_->file();
-    const bool is_recovered = recovery_ != nullptr;
-    restart.usn_restart_offset =
-        is_recovered ? recovery_->usn_restart(usn_->file()) : usn_->next().raw();
+    restart.usn_restart_offset = left_open_from(*usn_, recovery_.get(), log_status_).raw();
   }
   const auto record = restart.encode();
   const ByteVector filler = ondisk::filler_record();
