@@ -18,8 +18,10 @@
 #include "fuse/commands/recover.h"
 #include "fuse/commands/stat.h"
 #include "fuse/commands/umount.h"
+#include "fuse/commands/usn.h"
 #include "fuse/nearest_name.h"
 #include "fuse/served_mount.h"
+#include "usn/journal.h"
 
 namespace ntfs::frontend {
 
@@ -42,7 +44,7 @@ class CommandLine {
     add_log();
     add_check();
     add_recover();
-    add_unavailable();
+    add_usn();
   }
 
   int run(int argc, char** argv) {
@@ -240,15 +242,54 @@ class CommandLine {
     command->callback([this] { run_ = [this] { return run_recover(recover_); }; });
   }
 
-  void add_unavailable() {
-    CLI::App* command = add("usn", "Not available in this version.", "ntfs-wal usn ...");
-    command->prefix_command();
-    command->callback([this] {
-      run_ = [] {
-        log_line(LogLevel::Error, "usn: not available in this version");
-        return kExitUnavailable;
-      };
-    });
+  using UsnCommand = int (*)(const UsnOptions&);
+  /// `fsutil`: what Windows' program calls it.
+  CLI::App* add_usn_command(CLI::App* usn, const std::string& name, const std::string& fsutil,
+                            const std::string& what, UsnCommand command) {
+    CLI::App* added = usn->add_subcommand(name, what);
+    added->alias(fsutil);
+    added->add_option("SOURCE", usn_.source, "image file, block device, or directory of a mount")
+        ->required();
+    added->callback([this, command] { run_ = [this, command] { return command(usn_); }; });
+    return added;
+  }
+
+  void add_usn_selection(CLI::App* command) {
+    command->add_option("--since", usn_.since, "from this USN on");
+    command->add_option_function<std::string>(
+        "--reason",
+        [this](const std::string& text) {
+          const auto reasons = parse_usn_reasons(text);
+          if (!reasons) throw CLI::ValidationError("--reason", "'" + text + "' is no reason");
+          usn_.reasons = *reasons;
+        },
+        "only with one of these: create, delete, rename, data, or documented names, with commas");
+    command->add_option("--path", usn_.path, "only paths that match a pattern like '/docs/*'");
+    command->add_flag("--only-close", usn_.only_close, "only what the last close of a file says");
+    add_json(command, usn_.json);
+  }
+
+  void add_usn() {
+    CLI::App* usn = add("usn", "The change journal: what was done to which file.",
+                        "ntfs-wal usn read --reason create,delete --json /mnt");
+    usn->require_subcommand(1);
+    CLI::App* query = add_usn_command(usn, "query", "queryjournal",
+                                      "Shows the journal's identity and limits.", run_usn_query);
+    add_json(query, usn_.json);
+    CLI::App* read = add_usn_command(usn, "read", "readjournal", "Shows its records, oldest first.",
+                                     run_usn_read);
+    add_usn_selection(read);
+    read->add_flag("--until-now", usn_.until_now, "not what is recorded meanwhile");
+    CLI::App* watch = add_usn_command(
+        usn, "watch", "tailjournal", "Shows what is recorded on a mount from now on, until Ctrl-C.",
+        run_usn_watch);
+    add_usn_selection(watch);
+    CLI::App* create = add_usn_command(usn, "create", "createjournal",
+                                       "Makes a journal, or changes its sizes.", run_usn_create);
+    usn_.maximum_size = usn::kDefaultMaximumSize;
+    add_size(create, "--max", usn_.maximum_size, "it may take (32M)");
+    add_size(create, "--delta", usn_.allocation_delta, "that are trimmed at a time");
+    add_usn_command(usn, "delete", "deletejournal", "Deletes the journal.", run_usn_delete);
   }
 
   CLI::App app_;
@@ -266,6 +307,7 @@ class CommandLine {
   LogOptions log_;
   CheckCommandOptions check_;
   RecoverOptions recover_;
+  UsnOptions usn_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "fuse/read_batch.h"
 #include "fuse/seek_queue.h"
 #include "fuse/shown_attributes.h"
+#include "fuse/usn_watches.h"
 #include "fuse/waiting_locks.h"
 
 namespace ntfs::frontend {
@@ -61,7 +62,8 @@ class Filesystem {
         read_buffers_(device, kMaxTransferBytes),
         small_reads_(store, read_buffers_),
         seeks_(store),
-        waiting_locks_(store) {}
+        waiting_locks_(store),
+        usn_watches_(store) {}
 
   ObjectStore& store() { return store_; }
   const FilesystemOptions& options() const { return options_; }
@@ -70,6 +72,7 @@ class Filesystem {
   ReadBatch& small_reads() { return small_reads_; }
   SeekQueue& seeks() { return seeks_; }
   WaitingLocks& waiting_locks() { return waiting_locks_; }
+  UsnWatches& usn_watches() { return usn_watches_; }
 
   /// The file that the kernel means. FileDeleted when it cannot know it.
   Result<FilePtr> file(fuse_ino_t node);
@@ -103,6 +106,7 @@ class Filesystem {
   ReadBatch small_reads_;
   SeekQueue seeks_;
   WaitingLocks waiting_locks_;
+  UsnWatches usn_watches_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
 };
 

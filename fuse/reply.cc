@@ -36,6 +36,7 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::ObjectNameNotFound, ENOENT},
     StatusErrno{NtStatus::ObjectPathNotFound, ENOENT},
     StatusErrno{NtStatus::DeletePending, ENOENT},
+    StatusErrno{NtStatus::JournalNotActive, ENOENT},
     StatusErrno{NtStatus::NotImplemented, EOPNOTSUPP},  // ENOSYS would make the kernel stop asking
     StatusErrno{NtStatus::InvalidDeviceRequest, EOPNOTSUPP},
     StatusErrno{NtStatus::NotSupported, EOPNOTSUPP},
@@ -47,6 +48,7 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::CannotDelete, EPERM},
     StatusErrno{NtStatus::ObjectNameCollision, EEXIST},
     StatusErrno{NtStatus::SharingViolation, EBUSY},
+    StatusErrno{NtStatus::JournalDeleteInProgress, EBUSY},
     StatusErrno{NtStatus::EaTooLarge, ENOSPC},
     StatusErrno{NtStatus::DiskFull, ENOSPC},
     StatusErrno{NtStatus::LogFileFull, ENOSPC},
@@ -62,6 +64,7 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::NameTooLong, ENAMETOOLONG},
     StatusErrno{NtStatus::Cancelled, EINTR},
     StatusErrno{NtStatus::FileDeleted, ESTALE},
+    StatusErrno{NtStatus::JournalEntryDeleted, ESTALE},
     StatusErrno{NtStatus::TooManyLinks, EMLINK},
     StatusErrno{NtStatus::VolumeDismounted, ENODEV},
     StatusErrno{NtStatus::FileSystemLimitation, EFBIG},
@@ -86,6 +89,32 @@ SystemError last_system_error() {
   if (error == EPERM || error == EACCES) result.kind = SystemError::Kind::NotPermitted;
   if (error == ENOTCONN) result.kind = SystemError::Kind::NotConnected;
   return result;
+}
+
+NtStatus last_control_status() {
+  const int error = errno;
+  switch (error) {
+    case ENOENT:
+      return NtStatus::JournalNotActive;
+    case EBUSY:
+      return NtStatus::JournalDeleteInProgress;
+    case ESTALE:
+      return NtStatus::JournalEntryDeleted;
+    case EINTR:
+      return NtStatus::Cancelled;
+    case ENODEV:
+    case ENOTCONN:
+    case ECONNABORTED:
+      return NtStatus::VolumeDismounted;
+    case ENOTTY:
+      return NtStatus::InvalidDeviceRequest;
+    default:
+      break;
+  }
+  for (const StatusErrno& row : kErrnoTable) {
+    if (row.error == error) return row.status;
+  }
+  return NtStatus::IoDeviceError;
 }
 
 Reply::~Reply() {
@@ -113,6 +142,12 @@ bool Reply::bytes(ByteView bytes) {
 }
 
 void Reply::written(size_t count_bytes) { fuse_reply_write(take(), count_bytes); }
+
+void Reply::control(ByteView bytes) {
+  fuse_reply_ioctl(take(), static_cast<int>(bytes.size()), bytes.data(), bytes.size());
+}
+
+void Reply::unknown_control() { fuse_reply_err(take(), ENOTTY); }
 
 void Reply::offset(uint64_t offset) { fuse_reply_lseek(take(), static_cast<off_t>(offset)); }
 

@@ -26,6 +26,8 @@ struct SystemError {
 };
 /// Of the last system call of this thread that failed.
 SystemError last_system_error();
+/// The status that an ioctl of ours failed with (usn_ioctl.h), in this thread's last call.
+NtStatus last_control_status();
 
 class Reply {
  public:
@@ -45,6 +47,10 @@ class Reply {
   void readlink(const std::string& target);
   bool bytes(ByteView bytes);
   void written(size_t count_bytes);
+  /// Of an ioctl: as many bytes as it returns.
+  void control(ByteView bytes);
+  /// There is no such ioctl.
+  void unknown_control();
   void offset(uint64_t offset);
   void lock(const struct flock& lock);
   void statistics(const struct statvfs& statistics);

@@ -16,6 +16,7 @@
 
 #include "core/base/trace.h"
 #include "fuse/attribute_ops.h"
+#include "fuse/control_ops.h"
 #include "fuse/directory_ops.h"
 #include "fuse/file_ops.h"
 #include "fuse/lock_ops.h"
@@ -146,7 +147,7 @@ void Session::on_init(void* user_data, fuse_conn_info* connection) {
 void Session::initialize(fuse_conn_info& connection) {
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS |
                     FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+                    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
   if (options_.writeback) wanted |= FUSE_CAP_WRITEBACK_CACHE;
   if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   // Not wanted, among what libfuse turns on by itself: splice, which cannot go to aligned memory;
@@ -172,6 +173,7 @@ Result<> Session::mount() {
   add_attribute_operations(operations);
   add_file_operations(operations);
   add_directory_operations(operations);
+  add_control_operations(operations);
   if (options_.keep_locks) add_lock_operations(operations);
   fuse_args arguments{};
   fuse_opt_add_arg(&arguments, "ntfs-wal");
@@ -356,6 +358,7 @@ void Session::stop() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   context_.filesystem.waiting_locks().stop();
+  context_.filesystem.usn_watches().stop();
   if (mounted_) fuse_session_unmount(session_);
   mounted_ = false;
 }

@@ -12,11 +12,13 @@ int exit_code_of(NtStatus status) {
     case NtStatus::NotADirectory:
     case NtStatus::FileIsADirectory:
     case NtStatus::InvalidDeviceRequest:
+    case NtStatus::JournalNotActive:
       return kExitNoInput;
     case NtStatus::AccessDenied:
     case NtStatus::MediaWriteProtected:
       return kExitNoPermission;
     case NtStatus::SharingViolation:
+    case NtStatus::JournalDeleteInProgress:
       return kExitInUse;
     case NtStatus::InvalidParameter:
     case NtStatus::NameTooLong:
@@ -24,6 +26,7 @@ int exit_code_of(NtStatus status) {
     case NtStatus::NotSupported:
       return kExitUnavailable;
     case NtStatus::IoDeviceError:
+    case NtStatus::VolumeDismounted:
       return kExitIo;
     case NtStatus::ObjectNameCollision:
     case NtStatus::DiskFull:

@@ -14,9 +14,6 @@ from cases import CaseSkipped, Suite, expect, expect_equal
 from peers_agree import check_volume
 from volume import KIB, MIB, PROGRAM, mounted, run
 
-NOT_AVAILABLE = 69
-LATER = (("usn", "query"),)
-
 RECORD_KEYS = ("lsn", "previous_lsn", "undo_next_lsn", "type", "transaction")
 OPERATION_KEYS = (
     *("redo", "undo", "target", "vcn", "record_offset", "attribute_offset"),
@@ -47,6 +44,7 @@ def helps():
         "log",
         "probe",
         "recover",
+        "usn",
     ):
         text = call(command, "--help").stdout
         expect(
@@ -270,13 +268,6 @@ def recovering(work):
     expect_equal(call("cat", image, "/renamed").stdout, "second" * 1000, "content")
 
 
-def later(image):
-    for words in LATER:
-        done = run(PROGRAM, *words, image, check=False)
-        expect_equal(done.returncode, NOT_AVAILABLE, f"exit code of {words}")
-        expect("not available in this version" in done.stderr, f"{words} says {done.stderr!r}")
-
-
 def foreground(image, work):
     directory = os.path.join(work, "foreground")
     os.makedirs(directory, exist_ok=True)
@@ -326,7 +317,6 @@ def main():
             ("log", lambda: log_records(image)),
             ("probe", lambda: probing(image, work)),
             ("mount and umount", lambda: mounting(image, work)),
-            ("what comes later", lambda: later(image)),
             ("recover", lambda: recovering(work)),
             ("mount in the foreground", lambda: foreground(image, work)),
         ):

@@ -1,0 +1,141 @@
+#include "fuse/control_ops.h"
+
+#include <unistd.h>
+
+#include "core/fsa/usn_life_cycle.h"
+#include "fuse/filesystem.h"
+#include "fuse/reply.h"
+#include "fuse/usn_ioctl.h"
+
+namespace ntfs::frontend {
+
+namespace {
+
+/// One request: what the kernel hands over, and has room for.
+struct Control {
+  fuse_req_t request;
+  const fuse_file_info* info;
+  bool is_directory;
+  ByteView input;
+  size_t most_output;
+
+  Filesystem& filesystem() const { return filesystem_of(request); }
+  const FilePtr& file() const {
+    return is_directory ? reinterpret_cast<OpenDirectory*>(info->fh)->file : open_of(info).file();
+  }
+};
+
+/// Names of files that others hide are nobody else's business.
+bool may_see_volume(fuse_req_t request) {
+  const uid_t user = fuse_req_ctx(request)->uid;
+  return user == 0 || user == geteuid();
+}
+
+Result<ByteVector> as_bytes(ByteView bytes) { return ByteVector(bytes.begin(), bytes.end()); }
+
+Result<ByteVector> query(const Control& control) {
+  const UsnJournalDataV2 data = encode(TRY(UsnControls(control.filesystem().store()).query()));
+  return as_bytes(bytes_of(data));
+}
+
+Result<ByteVector> enumerate(const Control& control) {
+  const auto* raw = TRY(view_as<MftEnumDataV1>(control.input));
+  const auto answer = UsnControls(control.filesystem().store()).enumerate(decode(*raw));
+  if (!answer && answer.error() == NtStatus::EndOfFile) return ByteVector();
+  if (!answer) return answer.error();
+  return encode(*answer);
+}
+
+Result<ByteVector> read_file_data(const Control& control) {
+  const auto* raw = TRY(view_as<ReadFileUsnData>(control.input));
+  const UsnVersions versions{raw->least_major_version.get(), raw->most_major_version.get()};
+  return usn::build_record(
+      TRY(UsnControls(control.filesystem().store()).read_file_data(*control.file(), versions)));
+}
+
+Result<ByteVector> write_close_record(const Control& control) {
+  UsnControls controls(control.filesystem().store());
+  const le64 usn = le64::of(TRY(controls.write_close_record(*control.file())).raw());
+  return as_bytes(bytes_of(usn));
+}
+
+Result<ByteVector> create(const Control& control) {
+  const auto* raw = TRY(view_as<CreateUsnJournalData>(control.input));
+  TRY(create_usn_journal(control.filesystem().store(), raw->maximum_size.get(),
+                         raw->allocation_delta.get()));
+  return ByteVector();
+}
+
+/// Whatever the flags: it is done when this returns.
+Result<ByteVector> remove(const Control& control) {
+  const auto* raw = TRY(view_as<DeleteUsnJournalData>(control.input));
+  TRY(delete_usn_journal(control.filesystem().store(), raw->journal_id.get()));
+  return ByteVector();
+}
+
+Result<ByteVector> answer(const Control& control, unsigned command) {
+  switch (command) {
+    case UsnIoctl::Query:
+      return query(control);
+    case UsnIoctl::Enumerate:
+      return enumerate(control);
+    case UsnIoctl::ReadFileData:
+      return read_file_data(control);
+    case UsnIoctl::WriteCloseRecord:
+      return write_close_record(control);
+    case UsnIoctl::Create:
+      return create(control);
+    case UsnIoctl::Delete:
+      return remove(control);
+    default:
+      return NtStatus::InvalidDeviceRequest;
+  }
+}
+
+bool concerns_volume(unsigned command) {
+  return command != UsnIoctl::ReadFileData && command != UsnIoctl::WriteCloseRecord;
+}
+
+bool is_known(unsigned command) {
+  switch (command) {
+    case UsnIoctl::Query:
+    case UsnIoctl::Read:
+    case UsnIoctl::Enumerate:
+    case UsnIoctl::ReadFileData:
+    case UsnIoctl::WriteCloseRecord:
+    case UsnIoctl::Create:
+    case UsnIoctl::Delete:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file_info* info,
+              unsigned flags, const void* input, size_t input_bytes, size_t output_bytes) {
+  Reply reply(request);
+  if (!is_known(command)) return reply.unknown_control();
+  if (concerns_volume(command) && !may_see_volume(request)) {
+    return reply.status(NtStatus::AccessDenied);
+  }
+  const Control control{request,
+                        info,
+                        (flags & FUSE_IOCTL_DIR) != 0,
+                        {static_cast<const std::byte*>(input), input_bytes},
+                        output_bytes};
+  if (command == UsnIoctl::Read) {
+    const auto raw = view_as<ReadUsnJournalDataV1>(control.input);
+    if (!raw) return reply.status(NtStatus::InvalidParameter);
+    return control.filesystem().usn_watches().read(reply.take(), decode(**raw));
+  }
+  const auto bytes = answer(control, command);
+  if (!bytes) return reply.status(bytes.error());
+  if (bytes->size() > control.most_output) return reply.status(NtStatus::BufferTooSmall);
+  reply.control(*bytes);
+}
+
+}  // namespace
+
+void add_control_operations(fuse_lowlevel_ops& operations) { operations.ioctl = on_ioctl; }
+
+}  // namespace ntfs::frontend
