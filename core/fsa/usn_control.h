@@ -67,8 +67,8 @@ struct UsnEnumerateAnswer {
 
 class UsnControls {
  public:
-  /// `store` must outlive the object.
-  explicit UsnControls(ObjectStore& store) : store_(store), volume_(store.volume()) {}
+  /// The volume of `store` must outlive the object.
+  explicit UsnControls(ObjectStore& store) : volume_(store.volume()) {}
 
   /// All that happened before the call is in the journal then.
   Result<UsnJournalData> query();
@@ -90,7 +90,6 @@ class UsnControls {
  private:
   Result<> check_active();
 
-  ObjectStore& store_;
   Volume& volume_;
 };
 
