@@ -5,8 +5,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "core/fsa/usn_control.h"
 #include "core/ondisk/utf16.h"
-#include "core/store/attributes.h"
 #include "fuse/byte_size.h"
 #include "fuse/commands/exit_codes.h"
 #include "fuse/commands/opened_volume.h"
@@ -14,51 +14,6 @@
 namespace ntfs::frontend {
 
 namespace {
-
-/// $UsnJrnl as its two streams tell. Source: fact sheet of the change journal, "$Max".
-struct UsnInformation {
-  uint64_t id = 0;
-  uint64_t first = 0;
-  uint64_t next = 0;
-  uint64_t lowest_valid = 0;
-  uint64_t max_size = 0;
-};
-
-struct UsnMaximum {
-  le64 maximum_size;
-  le64 allocation_delta;
-  le64 journal_id;
-  le64 lowest_valid_usn;
-};
-static_assert(sizeof(UsnMaximum) == 32 && alignof(UsnMaximum) == 1);
-
-/// ObjectNameNotFound: there is no journal.
-Result<UsnInformation> read_usn(OpenedVolume& opened) {
-  ObjectStore& store = *opened.store;
-  const FilePtr extend = TRY(store.lookup(*store.root(), u"$Extend"));
-  const FilePtr journal = TRY(store.lookup(*extend, u"$UsnJrnl"));
-  Volume& volume = store.volume();
-  const SharedLock lock(volume.journal().metadata_lock());
-  Attributes attributes(volume, journal->reference());
-  const auto maximum = TRY(attributes.find(ondisk::AttributeType::Data, u"$Max"));
-  if (!maximum.view().is_resident()) return NtStatus::NotSupported;
-  const auto* values = TRY(view_as<UsnMaximum>(maximum.view().value()));
-  const auto sizes = TRY(attributes.sizes(ondisk::AttributeType::Data, u"$J"));
-  UsnInformation usn;
-  usn.id = values->journal_id.get();
-  usn.lowest_valid = values->lowest_valid_usn.get();
-  usn.max_size = values->maximum_size.get();
-  usn.next = sizes.file_size;
-  usn.first = sizes.file_size;
-  const auto runs = attributes.load_runs(ondisk::AttributeType::Data, u"$J");
-  if (!runs) return usn;  // resident: empty
-  for (const Run& run : runs->runs()) {
-    if (run.lcn.is_hole()) continue;
-    usn.first = std::min(run.vcn.raw() * volume.geometry().cluster_size, sizes.file_size);
-    break;
-  }
-  return usn;
-}
 
 struct FlagName {
   uint16_t bit;
@@ -88,14 +43,14 @@ std::vector<std::string> feature_names(const ondisk::VolumeGeometry& geometry) {
   return geometry.has_refcounts ? std::vector<std::string>{"reflink"} : std::vector<std::string>{};
 }
 
-nlohmann::json usn_json(const Result<UsnInformation>& usn) {
+nlohmann::json usn_json(const Result<UsnJournalData>& usn) {
   if (!usn) return {{"active", false}};
   return {{"active", true},
           {"id", usn->id},
-          {"first", usn->first},
-          {"next", usn->next},
-          {"lowest_valid", usn->lowest_valid},
-          {"max_size", usn->max_size}};
+          {"first", usn->first.raw()},
+          {"next", usn->next.raw()},
+          {"lowest_valid", usn->lowest_valid.raw()},
+          {"max_size", usn->maximum_size}};
 }
 
 std::string version_of(const Volume& volume) {
@@ -133,18 +88,19 @@ void print_json(OpenedVolume& opened) {
         {"size", log.size_bytes},
         {"oldest_lsn", log.oldest_lsn.raw()},
         {"last_lsn", log.last_lsn.raw()}}},
-      {"usn", usn_json(read_usn(opened))},
+      {"usn", usn_json(UsnControls(*opened.store).query())},
   };
   fmt::print("{}\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-void print_usn(const Result<UsnInformation>& usn) {
+void print_usn(const Result<UsnJournalData>& usn) {
   if (!usn) {
     fmt::print("{:<16}none\n", "change journal");
     return;
   }
   fmt::print("{:<16}id {:016x}, usn {} to {}, lowest valid {}, at most {}\n", "change journal",
-             usn->id, usn->first, usn->next, usn->lowest_valid, format_byte_size(usn->max_size));
+             usn->id, usn->first.raw(), usn->next.raw(), usn->lowest_valid.raw(),
+             format_byte_size(usn->maximum_size));
 }
 
 void print_text(OpenedVolume& opened) {
@@ -174,7 +130,7 @@ void print_text(OpenedVolume& opened) {
   fmt::print("{:<16}LFS {}.{}, {}, {}, oldest lsn {:#x}, last lsn {:#x}\n", "log",
              log.major_version, log.minor_version, lfs::name_of(log.state),
              format_byte_size(log.size_bytes), log.oldest_lsn.raw(), log.last_lsn.raw());
-  print_usn(read_usn(opened));
+  print_usn(UsnControls(*opened.store).query());
 }
 
 }  // namespace
