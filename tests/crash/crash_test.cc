@@ -323,7 +323,8 @@ int collect(const Options& options) {
     const std::string name =
         schedule.name(number % 2 == 0 ? number / 2 : schedule.count_fixed() + number / 2);
     const auto workload = make_workload(name);
-    if (!workload || workload->shape.sector_size != 512) continue;
+    // The peers refuse volumes that count references, as they should.
+    if (!workload || workload->shape.sector_size != 512 || workload->shape.reflink) continue;
     const Start& start = starts.of(workload->shape);
     const Run run = run_workload(*workload, start);
     if (!start.failure.empty() || !run.failure.empty()) continue;  // failures of the trial proper
