@@ -25,7 +25,7 @@ struct MountOptions {
   bool hide_hidden_files = false;
   bool hide_dot_files = false;
   bool writeback = true;
-  bool usn = true;  ///< record changes where the volume has a change journal
+  bool usn = true;               ///< record changes where the volume has a change journal
   bool mandatory_locks = false;  ///< locks=mandatory; then not writeback
   bool nofail = false;           ///< a SOURCE that is not there is no error
   uint64_t cache_bytes = uint64_t{256} << 20;

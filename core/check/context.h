@@ -85,8 +85,8 @@ struct ObjectIdClaim {
 struct UsnFacts {
   FileReference file;
   bool is_found = false;
-  ByteVector maximum;  ///< value of $Max
-  Stream records;      ///< $J
+  ByteVector maximum;    ///< value of $Max
+  Stream records;        ///< $J
   uint64_t highest = 0;  ///< usn in any $STANDARD_INFORMATION
   FileReference highest_owner;
 };

@@ -20,7 +20,8 @@ Result<> ObjectStore::set_sparse(Open& open, Stream::Sparse wanted) {
   TRY(check_data());
   constexpr uint32_t kNeeded = AccessMask::WriteData | AccessMask::WriteAttributes;
   if ((open.granted_access() & kNeeded) == 0) return NtStatus::AccessDenied;
-  const bool is_changed = TRY(open.stream().is_sparse()) != (wanted == Stream::Sparse::Yes);
+  const bool was_sparse = TRY(open.stream().is_sparse());
+  const bool is_changed = was_sparse != (wanted == Stream::Sparse::Yes);
   UsnPost post(*open.file(), is_changed ? usn::Reason::BasicInfoChange : 0);
   TRY(with_reclaim(*volume_, [&] { return open.stream().set_sparse(wanted); }));
   post.keep();

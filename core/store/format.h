@@ -24,10 +24,10 @@ constexpr uint32_t kDefaultDirectorySecurityId =
 constexpr uint64_t kQuotaRecord = 24;
 constexpr uint64_t kObjIdRecord = 25;
 constexpr uint64_t kReparseRecord = 26;
-constexpr uint64_t kDeletedRecord = 27;  ///< directory for files that are unlinked and still open
+constexpr uint64_t kDeletedRecord = 27;    ///< directory for files that are unlinked and still open
 constexpr uint64_t kRefcountsRecord = 28;  ///< only where clusters may be shared
 
-constexpr uint64_t kUsnRecord = 29;        ///< only where the change journal is active
+constexpr uint64_t kUsnRecord = 29;  ///< only where the change journal is active
 
 constexpr size_t kMaxLabelUnits = 32;
 constexpr uint64_t kMinVolumeBytes = uint64_t{8} << 20;
