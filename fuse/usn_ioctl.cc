@@ -108,8 +108,8 @@ ByteVector encode(const UsnEnumerateAnswer& answer) {
 
 Result<UsnAnswer> decode_answer(ByteView bytes) {
   UsnAnswer answer;
-  answer.next = TRY(view_as<le64>(bytes))
-  ->get();
+  const le64* next = TRY(view_as<le64>(bytes));
+  answer.next = next->get();
   bytes = bytes.subspan(sizeof(le64));
   while (!bytes.empty()) {
     auto parsed = TRY(usn::parse_record(bytes, kOrigin));

@@ -40,19 +40,18 @@ Result<> ObjectStore::duplicate_extents(Open& target, Open& source, const Duplic
     const uint64_t end = align_up(file_size, cluster);
     return offset <= end && count <= end - offset;
   };
-  const uint64_t source_size = TRY(source.stream().sizes())
-  .file_size;
-  const uint64_t target_size = TRY(target.stream().sizes())
-  .file_size;
-  if (!reaches(shared.source_offset, source_size)) return NtStatus::NotSupported;
-  if (!reaches(shared.target_offset, target_size)) return NtStatus::NotSupported;
+  const Stream::Sizes source_sizes = TRY(source.stream().sizes());
+  const Stream::Sizes target_sizes = TRY(target.stream().sizes());
+  if (!reaches(shared.source_offset, source_sizes.file_size)) return NtStatus::NotSupported;
+  if (!reaches(shared.target_offset, target_sizes.file_size)) return NtStatus::NotSupported;
   if (&source.file()->data() != &target.file()->data()) {
     const bool is_sparse = TRY(source.stream().is_sparse());  // D9
     if (is_sparse && !TRY(target.stream().is_sparse())) return NtStatus::NotSupported;
   }
   // The size stays: a cluster that the target ends in is shared as far as the target goes.
   SharedRange clipped = shared;
-  clipped.length = std::min(count, target_size - std::min(target_size, shared.target_offset));
+  const uint64_t target_end = target_sizes.file_size;
+  clipped.length = std::min(count, target_end - std::min(target_end, shared.target_offset));
   if (clipped.length == 0) return {};
   const uint64_t done = TRY(share_range(source, target, clipped));
   // D12: what was done stays.
@@ -95,14 +94,15 @@ Result<uint64_t> ObjectStore::share_range(Open& from, Open& to, const SharedRang
 
 /// What of a copy can be had by sharing clusters, from its start on. Returns the bytes done.
 Result<uint64_t> ObjectStore::copy_shared(Open& from, Open& to, SharedRange range) {
-  if (volume_->refcounts() == nullptr || from.is_directory() || to.is_directory())
+  if (volume_->refcounts() == nullptr || from.is_directory() || to.is_directory()) {
     return uint64_t{0};
+  }
   const uint64_t cluster = volume_->geometry().cluster_size;
   if (range.source_offset % cluster != 0 || range.target_offset % cluster != 0) return uint64_t{0};
-  const uint64_t source_size = TRY(from.stream().sizes())
-  .file_size;
-  const uint64_t target_size = TRY(to.stream().sizes())
-  .file_size;
+  const Stream::Sizes from_sizes = TRY(from.stream().sizes());
+  const Stream::Sizes to_sizes = TRY(to.stream().sizes());
+  const uint64_t source_size = from_sizes.file_size;
+  const uint64_t target_size = to_sizes.file_size;
   range.length = std::min(range.length, source_size - std::min(source_size, range.source_offset));
   // The rest of a last cluster goes along where the target has nothing behind it.
   const bool is_last = range.source_offset + range.length == source_size &&

@@ -33,8 +33,8 @@ Result<> ObjectStore::lock(Open& open, const LockParameters& wanted, PendingLock
   if (open.state_ == nullptr) return NtStatus::NotSupported;
   TRY(check_range(open, wanted));
   // K3: "If LockOffset is less than Open.Stream.AllocationSize".
-  const bool breaks = wanted.offset < TRY(open.stream().sizes())
-  .mapped;
+  const Stream::Sizes sizes = TRY(open.stream().sizes());
+  const bool breaks = wanted.offset < sizes.mapped;
   using BreaksOplock = StreamState::BreaksOplock;
   return open.state_->lock(lock_of(open, wanted), waiter,
                            breaks ? BreaksOplock::Yes : BreaksOplock::No);
