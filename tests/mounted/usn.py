@@ -152,12 +152,14 @@ def refusals(driver, image, directory):
 @contextlib.contextmanager
 def watching(directory, *options):
     """A watch, once it is there: the lines that it has printed so far, and its process."""
-    output = tempfile.TemporaryFile("w+")
-    process = subprocess.Popen(
-        [PROGRAM, "usn", "watch", directory, "--json", *options],
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
+    # Read through a file description of its own: one that is shared would move under the writer.
+    output = tempfile.NamedTemporaryFile("r")
+    with open(output.name, "a", encoding="utf-8") as written:
+        process = subprocess.Popen(
+            [PROGRAM, "usn", "watch", directory, "--json", *options],
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
 
     def lines():
         output.seek(0)
@@ -170,6 +172,7 @@ def watching(directory, *options):
         if process.poll() is None:
             process.kill()
             process.wait()
+        output.close()
 
 
 def watch(driver, image, directory):

@@ -24,6 +24,7 @@ struct Told {
   Events events;
 };
 
+/// Outlives the open that it watches by, whose close ends a request.
 class Watcher final : public NotifyRequest {
  public:
   void complete(NtStatus status, Events events) override {
@@ -66,11 +67,11 @@ class NotifyTest : public ::testing::Test {
 
 TEST_F(NotifyTest, NamesThatComeAndGoAreToldAtOnce) {
   proves("8.5");
+  Watcher first;
+  Watcher second;
   const auto root = open(store().root());
   const auto other = open(below_);
-  Watcher first;
   ASSERT_TRUE(ask(*root, first));
-  Watcher second;
   ASSERT_TRUE(ask(*other, second));
   ASSERT_TRUE(store().create(*store().root(), u"new", {}));
   EXPECT_EQ(first.told.status, NtStatus::Success);
@@ -117,10 +118,10 @@ TEST_F(NotifyTest, RenamesAreToldInPairs) {
 
 TEST_F(NotifyTest, FiltersTellFilesFromDirectories) {
   proves("8.5");
-  const auto files = open(store().root());
-  const auto directories = open(store().root());
   Watcher of_files;
   Watcher of_directories;
+  const auto files = open(store().root());
+  const auto directories = open(store().root());
   ASSERT_TRUE(ask(*files, of_files, NotifyFilter::FileName));
   ASSERT_TRUE(ask(*directories, of_directories, NotifyFilter::DirectoryName));
   CreateParameters parameters;
@@ -138,11 +139,11 @@ TEST_F(NotifyTest, FiltersTellFilesFromDirectories) {
 
 TEST_F(NotifyTest, ATreeIsWatchedToItsLeaves) {
   proves("8.5");
+  Watcher tree;
+  Watcher flat;
   const auto root = open(store().root());
   const auto children = open(store().root());
-  Watcher tree;
   ASSERT_TRUE(ask(*root, tree, kNames, Depth::Tree));
-  Watcher flat;
   ASSERT_TRUE(ask(*children, flat));
   ASSERT_TRUE(store().create(*deep_, u"leaf", {}));
   EXPECT_EQ(tree.told.events, (Events{{Action::Added, u"below\\deep\\leaf"}}));
@@ -152,11 +153,12 @@ TEST_F(NotifyTest, ATreeIsWatchedToItsLeaves) {
 TEST_F(NotifyTest, ChangesOfAFileAreToldWhenItIsClosed) {
   proves("8.5 A19 X6");
   constexpr uint32_t kData = NotifyFilter::LastWrite | NotifyFilter::Size;
+  Watcher any;
+  Watcher of_size;
+  Watcher silent;
   const auto root = open(store().root());
   const auto sizes = open(store().root());
-  Watcher any;
   ASSERT_TRUE(ask(*root, any, kData));
-  Watcher of_size;
   ASSERT_TRUE(ask(*sizes, of_size, NotifyFilter::Size));
   const auto reader = open(s_.file());
   auto writer = open(s_.file(), kReadWrite);
@@ -177,7 +179,6 @@ TEST_F(NotifyTest, ChangesOfAFileAreToldWhenItIsClosed) {
   writer.reset();
   EXPECT_EQ(again.told.status, NtStatus::Success);
   // Who only reads tells nothing.
-  Watcher silent;
   ASSERT_TRUE(ask(*sizes, silent, NotifyFilter::Size));
   open(s_.file());
   EXPECT_EQ(silent.told.status, NtStatus::Pending);
