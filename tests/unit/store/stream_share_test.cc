@@ -281,7 +281,8 @@ TEST(StreamShare, SharedClustersThatACrashLeftBehindTheEndAreGivenUp) {
                                     }),
             NtStatus::Success);
   pair.a.remount();
-  Stream& cut = pair.volume().file(pair.b.reference())->data();
+  const FilePtr file = pair.volume().file(pair.b.reference());
+  Stream& cut = file->data();
   const ByteVector more = pattern(100, 2);
   ASSERT_TRUE(cut.write(50000, more, Buffering::Buffered));
   ASSERT_TRUE(cut.write_back());
