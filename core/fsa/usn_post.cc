@@ -28,8 +28,8 @@ Result<uint32_t> reasons_of_write(Volume& volume, File& file, std::optional<uint
 Result<uint32_t> reasons_of_growth(Volume& volume, File& file, uint64_t end,
                                    Stream::KeepSize keep) {
   if (keep == Stream::KeepSize::Yes) return 0u;
-  return TRY(reasons_of_size(volume, file, end))
-  &Reason::DataExtend;
+  const uint32_t reasons = TRY(reasons_of_size(volume, file, end));
+  return reasons & Reason::DataExtend;
 }
 
 Result<uint32_t> reasons_of_size(Volume& volume, File& file, uint64_t size) {

@@ -586,9 +586,10 @@ bool Volume::is_over_budget() const {
 Result<> Volume::commit_now() {
   const auto written = write_back_dirty(Notes::Written);
   const auto trimmed = usn_->trim();
-  if (!trimmed && trimmed.error() != NtStatus::MediaWriteProtected) return trimmed;
+  // Whatever failed before: what is in the log becomes durable.
   TRY(journal_->flush());
-  return written;
+  if (!written || trimmed || trimmed.error() == NtStatus::MediaWriteProtected) return written;
+  return trimmed;
 }
 
 Result<> Volume::commit() {

@@ -3,7 +3,6 @@
 
 #include <optional>
 
-#include "core/check/check.h"
 #include "tests/unit/fsa/opened_store.h"
 
 namespace ntfs::testing {
@@ -46,15 +45,6 @@ class DuplicateExtents : public ::testing::Test {
       all = all && s_.store().volume().refcounts()->count_shared(run) == run.count;
     }
     return all;
-  }
-  void check() {
-    ASSERT_TRUE(s_.store().flush());
-    ASSERT_TRUE(s_.store().volume().journal().checkpoint());
-    CheckOptions options;
-    options.live = true;
-    const auto report = check_volume(s_.device(), options);
-    ASSERT_TRUE(report);
-    for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
   }
   uint64_t free() { return s_.store().volume().clusters().free_clusters().raw(); }
 
@@ -106,7 +96,7 @@ TEST_F(DuplicateExtents, BothFilesMustHaveTheRange) {
   set_end(60000);
   EXPECT_EQ(duplicate(0, 0, 61440), NtStatus::Success);
   EXPECT_EQ(s_.store().query_information(*other_)->file_size, 60000u);
-  check();
+  s_.check();
 }
 
 TEST_F(DuplicateExtents, ASparseSourceNeedsASparseTarget) {
@@ -116,7 +106,7 @@ TEST_F(DuplicateExtents, ASparseSourceNeedsASparseTarget) {
   EXPECT_EQ(duplicate(0, 0, 4096), NtStatus::NotSupported);
   ASSERT_TRUE(s_.store().set_sparse(*target_, Stream::Sparse::Yes));
   EXPECT_EQ(duplicate(0, 0, 4096), NtStatus::Success);
-  check();
+  s_.check();
 }
 
 TEST_F(DuplicateExtents, LocksStandAgainstIt) {
@@ -151,7 +141,7 @@ TEST_F(DuplicateExtents, BothHaveTheClustersAndTheirNumberIsCounted) {
   // What was there is given up; the source's hole becomes one.
   ASSERT_EQ(duplicate(0, 32768, 8192), NtStatus::Success);
   EXPECT_EQ(s_.read(*target_, 32768, 8192).bytes, filled(8192, 1));
-  check();
+  s_.check();
 }
 
 TEST_F(DuplicateExtents, ItIsRememberedAfterARemountAndACrash) {
@@ -170,7 +160,7 @@ TEST_F(DuplicateExtents, ItIsRememberedAfterARemountAndACrash) {
   EXPECT_TRUE(are_shared(other_));
   target_ = open(other_, kAll);
   EXPECT_EQ(s_.read(*target_, 0, 65536).bytes, data_);
-  check();
+  s_.check();
 }
 
 TEST_F(DuplicateExtents, CopiesOfWholeClustersShareThem) {
@@ -189,7 +179,7 @@ TEST_F(DuplicateExtents, CopiesOfWholeClustersShareThem) {
   EXPECT_EQ(*s_.store().copy_range(*source_, 100, *target_, 8192, 10000), 10000u);
   EXPECT_EQ(s_.read(*target_, 8192, 10000).bytes,
             ByteVector(data_.begin() + 100, data_.begin() + 10100));
-  check();
+  s_.check();
 }
 
 // W18, and the rest of what writes to a file.
@@ -211,7 +201,7 @@ TEST_F(WriteToSharedClusters, CopiesThemFirst) {
     std::copy(mine.begin(), mine.end(), expected.begin() + 512);
     EXPECT_EQ(s_.read(*target_, 0, 65536).bytes, expected);
     EXPECT_EQ(s_.read(*source_, 0, 65536).bytes, data_);
-    check();
+    s_.check();
   }
 }
 
@@ -225,7 +215,7 @@ TEST_F(WriteToSharedClusters, IsToldOfAFullDiskBeforeAnythingIsCached) {
   EXPECT_EQ(s_.write(*target_, 16384, filled(4096, 3), kUnbuffered), NtStatus::DiskFull);
   EXPECT_EQ(s_.read(*target_, 0, 8192).bytes, filled(8192, 3));
   EXPECT_EQ(s_.read(*source_, 0, 65536).bytes, data_);
-  check();
+  s_.check();
 }
 
 TEST_F(WriteToSharedClusters, CuttingAFileGivesItsReferencesUp) {
@@ -236,17 +226,17 @@ TEST_F(WriteToSharedClusters, CuttingAFileGivesItsReferencesUp) {
   set_end(10000);
   ASSERT_TRUE(s_.store().set_allocation(*target_, 4096));
   EXPECT_EQ(s_.store().query_information(*other_)->file_size, 4096u);
-  check();
+  s_.check();
   EXPECT_EQ(free(), free_before);
   EXPECT_EQ(s_.read(*source_, 0, 65536).bytes, data_);
   // The last name of the last owner gone, the clusters are free.
   source_.reset();
   target_.reset();
   ASSERT_TRUE(s_.store().remove(*s_.store().root(), u"file", ObjectStore::RemoveKind::File));
-  check();
+  s_.check();
   EXPECT_EQ(free(), free_before + 15);
   ASSERT_TRUE(s_.store().remove(*s_.store().root(), u"other", ObjectStore::RemoveKind::File));
-  check();
+  s_.check();
   EXPECT_EQ(free(), free_before + 16);
 }
 
@@ -256,7 +246,7 @@ TEST_F(WriteToSharedClusters, ZerosAreTheFilesOwn) {
   ASSERT_TRUE(s_.store().set_zero_data(*target_, 100, 30000));
   EXPECT_EQ(s_.read(*source_, 0, 65536).bytes, data_);
   EXPECT_EQ(s_.read(*target_, 100, 29900).bytes, ByteVector(29900));
-  check();
+  s_.check();
 }
 
 TEST(DuplicateExtentsElsewhere, IsRefusedWithoutCountsAndOnAReadOnlyVolume) {

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "core/check/check.h"
 #include "tests/unit/fsa/opened_store.h"
 
 namespace ntfs {
@@ -14,15 +13,7 @@ using Sparse = Stream::Sparse;
 
 class InformationTest : public ::testing::Test {
  protected:
-  void TearDown() override {
-    ASSERT_TRUE(s_.store().flush());
-    ASSERT_TRUE(s_.store().volume().journal().checkpoint());
-    CheckOptions options;
-    options.live = true;
-    const auto report = check_volume(s_.device(), options);
-    ASSERT_TRUE(report);
-    for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
-  }
+  void TearDown() override { s_.check(); }
   NtStatus status(const Result<>& result) { return result.error(); }
   ondisk::FileTime past() const { return ondisk::FileTime::from_raw(130000000000000000); }
   void reset_times() {

@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <random>
 #include <string>
 
+#include "core/check/check.h"
 #include "core/fsa/object_store.h"
 #include "core/store/format.h"
 #include "tests/support/memory_device.h"
@@ -39,6 +41,16 @@ inline ByteVector filled(size_t length, int seed) {
   }
   return bytes;
 }
+
+/// Holds an oplock, and waits until it is told of a break.
+class Holder final : public OplockRequest {
+ public:
+  void complete(const OplockNotice& notice) override { told_.set_value(notice); }
+  OplockNotice told() { return told_.get_future().get(); }
+
+ private:
+  std::promise<OplockNotice> told_;
+};
 
 class OpenedStore {
  public:
@@ -90,6 +102,17 @@ class OpenedStore {
     device_ = std::move(survivor);
     mount(VolumeOptions::Access::ReadWrite);
     file_ = *store_->lookup(*store_->root(), u"file");
+  }
+
+  /// The checker finds nothing on the mounted volume.
+  void check() {
+    ASSERT_TRUE(store_->flush());
+    ASSERT_TRUE(store_->volume().journal().checkpoint());
+    CheckOptions options;
+    options.live = true;
+    const auto report = check_volume(*device_, options);
+    ASSERT_TRUE(report);
+    for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
   }
 
   OpenPtr open(uint32_t mode = 0, uint32_t access = kReadWrite, OplockKey key = {}) {

@@ -8,7 +8,6 @@
 
 #include <array>
 #include <functional>
-#include <future>
 #include <map>
 
 #include "tests/unit/fsa/opened_store.h"
@@ -242,15 +241,6 @@ TEST(OplockOfADirectory, IsBrokenByChangesUnderAnotherParentKey) {
 }
 
 // Through the store.
-
-class Holder final : public OplockRequest {
- public:
-  void complete(const OplockNotice& notice) override { told_.set_value(notice); }
-  OplockNotice told() { return told_.get_future().get(); }
-
- private:
-  std::promise<OplockNotice> told_;
-};
 
 class StoreOplockTest : public ::testing::Test {
  protected:

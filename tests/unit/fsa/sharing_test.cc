@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <future>
 
 #include "tests/unit/fsa/opened_store.h"
 
@@ -13,15 +12,6 @@ namespace {
 
 using namespace testing;  // NOLINT: the words of these tests
 using Level = OplockLevel;
-
-class Holder final : public OplockRequest {
- public:
-  void complete(const OplockNotice& notice) override { told_.set_value(notice); }
-  OplockNotice told() { return told_.get_future().get(); }
-
- private:
-  std::promise<OplockNotice> told_;
-};
 
 class SharingTest : public ::testing::Test {
  protected:
