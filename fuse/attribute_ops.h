@@ -1,7 +1,7 @@
 #pragma once
 
 // Requests about attributes: getattr, setattr, statfs. Permissions are the kernel's matter
-// (default_permissions). Extended attributes are not answered: the kernel stops asking.
+// (default_permissions).
 
 #include "fuse/fuse_api.h"
 

@@ -28,6 +28,7 @@ struct FilesystemOptions {
   bool writeback = true;         ///< the kernel keeps written pages and sends them later
   bool mandatory_locks = false;  ///< locks stand against reads and writes; without writeback
   bool ignore_case = false;
+  bool check_permissions = false;  ///< others than the mounting user may come near the files
   bool hide_hidden_files = false;  ///< do not list what has the hidden attribute
   bool hide_dot_files = false;     ///< give new names with a leading dot the hidden attribute
 };

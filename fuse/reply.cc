@@ -143,8 +143,14 @@ bool Reply::bytes(ByteView bytes) {
 
 void Reply::written(size_t count_bytes) { fuse_reply_write(take(), count_bytes); }
 
+void Reply::size(size_t count_bytes) { fuse_reply_xattr(take(), count_bytes); }
+
 void Reply::control(ByteView bytes) {
   fuse_reply_ioctl(take(), static_cast<int>(bytes.size()), bytes.data(), bytes.size());
+}
+
+void Reply::filled(ByteView bytes) {
+  fuse_reply_ioctl(take(), 0, bytes.data(), bytes.size());
 }
 
 void Reply::unknown_control() { fuse_reply_err(take(), ENOTTY); }

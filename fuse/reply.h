@@ -47,8 +47,12 @@ class Reply {
   void readlink(const std::string& target);
   bool bytes(ByteView bytes);
   void written(size_t count_bytes);
+  /// How much room an extended attribute, or the list of them, needs.
+  void size(size_t count_bytes);
   /// Of an ioctl: as many bytes as it returns.
   void control(ByteView bytes);
+  /// Of an ioctl that returns 0 and fills its argument.
+  void filled(ByteView bytes);
   /// There is no such ioctl.
   void unknown_control();
   void offset(uint64_t offset);

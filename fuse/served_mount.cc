@@ -111,6 +111,8 @@ class ServedMount {
     options.writeback = request_.options.writeback;
     options.mandatory_locks = request_.options.mandatory_locks;
     options.ignore_case = request_.options.ignore_case;
+    const SessionOptions session = session_options();
+    options.check_permissions = session.allow_other || session.check_permissions;
     options.hide_hidden_files = request_.options.hide_hidden_files;
     options.hide_dot_files = request_.options.hide_dot_files;
     return options;
@@ -187,6 +189,8 @@ class ServedMount {
     options.show_system_files = request_.options.show_system_files;
     using UsnRecords = VolumeOptions::UsnRecords;
     options.volume.usn_records = request_.options.usn ? UsnRecords::Yes : UsnRecords::No;
+    using Discard = VolumeOptions::Discard;
+    options.volume.discard = request_.options.discard ? Discard::Yes : Discard::No;
     if (request_.options.writeback) options.data_times = DataTimes::SetByCaller;
     if (request_.options.mandatory_locks) options.opens_lock = OpensLock::Yes;
     why_not_.clear();

@@ -21,6 +21,7 @@
 #include "fuse/file_ops.h"
 #include "fuse/lock_ops.h"
 #include "fuse/namespace_ops.h"
+#include "fuse/xattr_ops.h"
 
 namespace ntfs::frontend {
 
@@ -174,6 +175,7 @@ Result<> Session::mount() {
   add_file_operations(operations);
   add_directory_operations(operations);
   add_control_operations(operations);
+  add_xattr_operations(operations);
   if (options_.keep_locks) add_lock_operations(operations);
   fuse_args arguments{};
   fuse_opt_add_arg(&arguments, "ntfs-wal");

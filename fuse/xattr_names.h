@@ -1,0 +1,42 @@
+#pragma once
+
+// The names of the namespace system.*: what NTFS keeps of a file and no attribute of POSIX shows.
+// A table, in families; each family stands in a file of its own, which says whose format its values
+// have. What all have in common (XATTR_CREATE and XATTR_REPLACE, sizes, who may change) is done by
+// whoever walks the table: xattr_ops.cc.
+
+#include <span>
+#include <string_view>
+
+#include "fuse/filesystem.h"
+
+namespace ntfs::frontend {
+
+/// What a request for an extended attribute is about, and who makes it.
+struct XattrTarget {
+  Filesystem& filesystem;
+  FilePtr file;
+  Creator caller;
+};
+
+/// One name. A function that is null is not offered: NotSupported (EOPNOTSUPP).
+struct SystemXattr {
+  /// The whole value. NonexistentEaEntry (ENODATA): the file has none.
+  using Get = Result<ByteVector> (*)(const XattrTarget& target);
+  /// Makes or replaces it. The caller may change the file. InvalidParameter: not such a value.
+  using Set = Result<> (*)(const XattrTarget& target, ByteView value);
+  /// Called only where there is a value, if `get` can tell.
+  using Remove = Result<> (*)(const XattrTarget& target);
+  enum class Listed { No, WhereItHasAValue };
+
+  std::string_view name;  ///< all of it: "system.ntfs_attrib"
+  Get get = nullptr;
+  Set set = nullptr;
+  Remove remove = nullptr;
+  Listed listed = Listed::No;
+};
+
+/// Attribute bits and times: xattr_attributes.cc.
+std::span<const SystemXattr> attribute_xattrs();
+
+}  // namespace ntfs::frontend
