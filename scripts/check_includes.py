@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Holds the layers of the project: who may include whom, and who may use what.
 
-  fuse -> core/fsa -> core/store -> core/ondisk, core/io, lfs, usn -> core/base
+  fuse -> core/fsa -> core/store -> core/ondisk, core/compression, core/io, lfs, usn -> core/base
 
 Also: core/ondisk may use the value types lfs/lsn.h and usn/usn.h; core/check reads with
 core/ondisk, usn and core/io, never with the store; errno lives in two files; headers that cost compile time or are
@@ -13,9 +13,10 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-BELOW_STORE = {"core/ondisk", "core/io", "lfs", "usn", "core/base"}
+BELOW_STORE = {"core/ondisk", "core/compression", "core/io", "lfs", "usn", "core/base"}
 ALLOWED = {
     "core/base": set(),
+    "core/compression": {"core/base"},
     "core/io": {"core/base"},
     "lfs": {"core/base"},
     "usn": {"core/base"},
