@@ -1,0 +1,20 @@
+#pragma once
+
+// Makes chunks that the decompressors of core/compression read: with every kind of block, match and
+// offset, though not small ones, for all codewords of a code are about as long. What compressors in
+// use make is in the tests as samples.
+
+#include <vector>
+
+#include "core/base/bytes.h"
+
+namespace ntfs::testing {
+
+/// One block of Xpress Huffman, up to 64 KiB.
+ByteVector compress_xpress_huffman(ByteView chunk);
+
+enum class LzxBlock { Verbatim, Aligned, Uncompressed };
+/// One chunk of LZX, up to 32 KiB, in blocks of up to `block_bytes`, of the kinds given in turn.
+ByteVector compress_lzx(ByteView chunk, size_t block_bytes, const std::vector<LzxBlock>& kinds);
+
+}  // namespace ntfs::testing
