@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "fuse/filesystem.h"
+#include "fuse/privileges.h"
 #include "fuse/reply.h"
 
 namespace ntfs::frontend {
@@ -65,27 +66,40 @@ Result<> set_size(ObjectStore& store, File& file, off_t size, const fuse_file_in
   return set;
 }
 
-Result<struct stat> set(Filesystem& filesystem, fuse_ino_t node, const struct stat& wanted,
-                        int which, const fuse_file_info* info) {
-  const FilePtr file = TRY(file_for(filesystem, node, info));
-  ObjectStore& store = filesystem.store();
-  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    TRY(set_size(store, *file, wanted.st_size, info));
-  }
-  if ((which & ~FUSE_SET_ATTR_SIZE) != 0) {
-    mode_t type = 0;
-    if ((which & FUSE_SET_ATTR_MODE) != 0) {
-      type = type_bits(TRY(store.query_information(*file)).kind);
+/// The times, the owner and the mode: that of a file with a new owner loses its privileges.
+Result<> set_information(Filesystem& filesystem, File& file, struct stat wanted, int which) {
+  mode_t type = 0;
+  if ((which & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) {
+    const struct stat now = TRY(filesystem.attributes(file));
+    type = now.st_mode & S_IFMT;
+    const bool is_for_owner = (which & FUSE_SET_ATTR_MODE) == 0;
+    if (is_for_owner && mode_for_new_owner(now.st_mode) != now.st_mode) {
+      which |= FUSE_SET_ATTR_MODE;
+      wanted.st_mode = mode_for_new_owner(now.st_mode);
     }
-    TRY(store.set_basic_information(*file, information_of(wanted, which, type)));
   }
+  return filesystem.store().set_basic_information(file, information_of(wanted, which, type));
+}
+
+Result<struct stat> set(fuse_req_t request, fuse_ino_t node, const struct stat& wanted, int which,
+                        const fuse_file_info* info) {
+  Filesystem& filesystem = filesystem_of(request);
+  const FilePtr file = TRY(file_for(filesystem, node, info));
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
+    TRY(drop_privileges(filesystem, *file, request));
+    TRY(set_size(filesystem.store(), *file, wanted.st_size, info));
+  }
+  // Said where drop_privileges knows it, too.
+  constexpr int kKill = FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID;
+  const int others = which & ~(FUSE_SET_ATTR_SIZE | kKill);
+  if (others != 0) TRY(set_information(filesystem, *file, wanted, others));
   return filesystem.attributes(*file);
 }
 
 void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which,
                 fuse_file_info* info) {
   Reply reply(request);
-  const auto attributes = set(filesystem_of(request), node, *wanted, which, info);
+  const auto attributes = set(request, node, *wanted, which, info);
   if (!attributes) return reply.status(attributes.error());
   reply.attributes(*attributes, Filesystem::kValidSeconds);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "fuse/filesystem.h"
+#include "fuse/privileges.h"
 #include "fuse/reply.h"
 
 namespace ntfs::frontend {
@@ -22,6 +23,10 @@ void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   Filesystem& filesystem = filesystem_of(request);
   const auto file = filesystem.file(node);
   if (!file) return reply.status(file.error());
+  if ((info->flags & O_TRUNC) != 0) {
+    const auto dropped = drop_privileges(filesystem, **file, request);
+    if (!dropped) return reply.result(dropped);
+  }
   auto open = filesystem.open(*file, info->flags);
   if (!open) return reply.status(open.error());
   filesystem.set_handle(**open, *info);
@@ -76,12 +81,14 @@ NtStatus why_refused(ObjectStore& store, const WriteParameters& parameters, NtSt
   return may_be_unaligned ? status : NtStatus::FileTooLarge;
 }
 
-Result<> write(Filesystem& filesystem, const fuse_file_info& info, off_t offset, ByteView bytes) {
+Result<> write(fuse_req_t request, const fuse_file_info& info, off_t offset, ByteView bytes) {
+  Filesystem& filesystem = filesystem_of(request);
   ObjectStore& store = filesystem.store();
   Open& open = open_of(&info);
   if (info.writepage != 0) {
     return store.write(*open.file(), static_cast<uint64_t>(offset), bytes, Buffering::Buffered);
   }
+  TRY(drop_privileges(filesystem, *open.file(), request));
   WriteParameters parameters{
       .byte_offset = offset, .input = bytes, .buffering = buffering_of(info), .key = std::nullopt};
   // With the write-back cache, the kernel gives O_APPEND its offset.
@@ -95,7 +102,7 @@ Result<> write(Filesystem& filesystem, const fuse_file_info& info, off_t offset,
 void on_write(fuse_req_t request, fuse_ino_t, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   Reply reply(request);
-  const auto written = write(filesystem_of(request), *info, offset, text_bytes({data, size}));
+  const auto written = write(request, *info, offset, text_bytes({data, size}));
   if (!written) return reply.status(written.error());
   reply.written(size);
 }
@@ -105,7 +112,9 @@ void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
   reply.result(filesystem_of(request).store().flush());
 }
 
-Result<> fallocate(ObjectStore& store, Open& file, int mode, uint64_t offset, uint64_t length) {
+Result<> fallocate(fuse_req_t request, Open& file, int mode, uint64_t offset, uint64_t length) {
+  ObjectStore& store = filesystem_of(request).store();
+  TRY(drop_privileges(filesystem_of(request), *file.file(), request));
   const KeepSize keep = (mode & FALLOC_FL_KEEP_SIZE) != 0 ? KeepSize::Yes : KeepSize::No;
   switch (mode & ~FALLOC_FL_KEEP_SIZE) {
     case 0:
@@ -123,8 +132,16 @@ Result<> fallocate(ObjectStore& store, Open& file, int mode, uint64_t offset, ui
 void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
                   fuse_file_info* info) {
   Reply reply(request);
-  reply.result(fallocate(filesystem_of(request).store(), open_of(info), mode,
-                         static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
+  reply.result(fallocate(request, open_of(info), mode, static_cast<uint64_t>(offset),
+                         static_cast<uint64_t>(length)));
+}
+
+void answer_seek(fuse_req_t request, File& file, off_t offset, RangeKind kind) {
+  Reply reply(request);
+  const auto found =
+      filesystem_of(request).store().next_range(file, static_cast<uint64_t>(offset), kind);
+  if (!found) return reply.status(found.error());
+  reply.offset(*found);
 }
 
 void on_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* info) {
@@ -133,13 +150,14 @@ void on_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fus
   }
   Filesystem& filesystem = filesystem_of(request);
   const FilePtr& file = open_of(info).file();
-  SeekRequest seek{request, node, file, static_cast<uint64_t>(offset),
-                   whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole};
-  // Closing a file sends its pages: without writers the kernel holds none back.
+  const RangeKind kind = whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole;
+  // Closing a file sends its pages: without writers the kernel holds none back. What it holds back
+  // looks like a hole from here.
   if (filesystem.options().writeback && file->writers().load() != 0) {
-    filesystem.seeks().push(std::move(seek));
+    filesystem.kernel_cache().break_then(
+        node, [request, file, offset, kind] { answer_seek(request, *file, offset, kind); });
   } else {
-    filesystem.seeks().answer(seek);
+    answer_seek(request, *file, offset, kind);
   }
 }
 
@@ -147,6 +165,8 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_
                         fuse_ino_t, off_t to_offset, fuse_file_info* to, size_t length, int flags) {
   Reply reply(request);
   if (flags != 0) return reply.status(NtStatus::InvalidParameter);
+  const auto dropped = drop_privileges(filesystem_of(request), *open_of(to).file(), request);
+  if (!dropped) return reply.result(dropped);
   const auto copied = filesystem_of(request).store().copy_range(
       open_of(from), static_cast<uint64_t>(from_offset), open_of(to),
       static_cast<uint64_t>(to_offset), length);

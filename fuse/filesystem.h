@@ -14,8 +14,8 @@
 #include "fuse/buffer_pool.h"
 #include "fuse/fuse_api.h"
 #include "fuse/inode_table.h"
+#include "fuse/kernel_cache.h"
 #include "fuse/read_batch.h"
-#include "fuse/seek_queue.h"
 #include "fuse/shown_attributes.h"
 #include "fuse/usn_watches.h"
 #include "fuse/waiting_locks.h"
@@ -62,7 +62,6 @@ class Filesystem {
         inodes_(store.root()),
         read_buffers_(device, kMaxTransferBytes),
         small_reads_(store, read_buffers_),
-        seeks_(store),
         waiting_locks_(store),
         usn_watches_(store) {}
 
@@ -71,7 +70,7 @@ class Filesystem {
   InodeTable& inodes() { return inodes_; }
   BufferPool& read_buffers() { return read_buffers_; }
   ReadBatch& small_reads() { return small_reads_; }
-  SeekQueue& seeks() { return seeks_; }
+  KernelCache& kernel_cache() { return kernel_cache_; }
   WaitingLocks& waiting_locks() { return waiting_locks_; }
   UsnWatches& usn_watches() { return usn_watches_; }
 
@@ -105,7 +104,7 @@ class Filesystem {
   InodeTable inodes_;
   BufferPool read_buffers_;
   ReadBatch small_reads_;
-  SeekQueue seeks_;
+  KernelCache kernel_cache_;
   WaitingLocks waiting_locks_;
   UsnWatches usn_watches_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
@@ -114,6 +113,7 @@ class Filesystem {
 /// What libfuse hands to every handler.
 struct RequestContext {
   Filesystem& filesystem;
+  bool is_init_answered = false;  ///< of the thread that answers INIT, before all others
 };
 inline Filesystem& filesystem_of(fuse_req_t request) {
   return static_cast<RequestContext*>(fuse_req_userdata(request))->filesystem;

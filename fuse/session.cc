@@ -21,6 +21,7 @@
 #include "fuse/file_ops.h"
 #include "fuse/lock_ops.h"
 #include "fuse/namespace_ops.h"
+#include "fuse/privileges.h"
 #include "fuse/xattr_ops.h"
 
 namespace ntfs::frontend {
@@ -102,6 +103,8 @@ Session::Duration duration_of(const fuse_buf& buffer) {
     case FUSE_CREATE:
     case FUSE_OPEN:
     case FUSE_RELEASE:
+    case FUSE_GETXATTR:
+    case FUSE_LISTXATTR:
       return Duration::Short;
     case FUSE_SETATTR: {
       fuse_setattr_in change;
@@ -152,7 +155,7 @@ void Session::initialize(fuse_conn_info& connection) {
   if (options_.writeback) wanted |= FUSE_CAP_WRITEBACK_CACHE;
   if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   // Not wanted, among what libfuse turns on by itself: splice, which cannot go to aligned memory;
-  // HANDLE_KILLPRIV, because the kernel clears set-user-ID bits well; AUTO_INVAL_DATA, because
+  // HANDLE_KILLPRIV, whose second version is promised (privileges.h); AUTO_INVAL_DATA, because
   // nobody else changes files.
   connection.want = connection.capable & wanted;
   connection.max_write = Filesystem::kMaxTransferBytes;
@@ -190,12 +193,13 @@ Result<> Session::mount() {
     return NtStatus::Unsuccessful;
   }
   mounted_ = true;
+  TRY(promise_to_drop_privileges(session_));
   // A thread that finds no request goes elsewhere.
   const int queue = fuse_session_fd(session_);
   if (fcntl(queue, F_SETFL, fcntl(queue, F_GETFL) | O_NONBLOCK) != 0) {
     return NtStatus::Unsuccessful;
   }
-  context_.filesystem.seeks().start(session_);
+  context_.filesystem.kernel_cache().start(session_);
   return {};
 }
 
@@ -348,7 +352,7 @@ void Session::answer_requests(fuse_buf& buffer) {
 
 void Session::stop() {
   // First, while there are threads to answer the writes that it may wait for.
-  context_.filesystem.seeks().stop();
+  context_.filesystem.kernel_cache().stop();
   stopping_ = true;
   baton_.close();
   if (session_ != nullptr) fuse_session_exit(session_);

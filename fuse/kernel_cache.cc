@@ -1,0 +1,53 @@
+#include "fuse/kernel_cache.h"
+
+#include <utility>
+
+namespace ntfs::frontend {
+
+void KernelCache::start(fuse_session* session) {
+  session_ = session;
+  thread_ = std::thread([this] { run(); });
+}
+
+void KernelCache::stop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void KernelCache::break_then(fuse_ino_t node, std::function<void()> then) {
+  {
+    const MutexLock lock(mutex_);
+    if (!stopping_) {
+      breaks_.push_back({node, std::move(then)});
+      changed_.notify_one();
+      return;
+    }
+  }
+  then();
+}
+
+void KernelCache::drop(fuse_ino_t node) {
+  // From 0 to the end. A failure means that the kernel no longer knows the file, or has no pages.
+  fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+}
+
+void KernelCache::run() {
+  while (true) {
+    Break next;
+    {
+      const MutexLock lock(mutex_);
+      while (breaks_.empty() && !stopping_) changed_.wait(mutex_);
+      if (breaks_.empty()) return;
+      next = std::move(breaks_.front());
+      breaks_.pop_front();
+    }
+    drop(next.node);
+    next.then();
+  }
+}
+
+}  // namespace ntfs::frontend
