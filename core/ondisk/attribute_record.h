@@ -47,6 +47,10 @@ struct AttributeFlags {
   static constexpr uint16_t Sparse = 0x8000;
 };
 
+/// Of what Windows compresses with LZNT1: log2 of the clusters in a unit, and their largest size.
+constexpr uint8_t kCompressionUnitShift = 4;
+constexpr uint32_t kMostCompressedClusterSize = 4096;
+
 /// Head shared by resident and nonresident attribute records.
 struct AttributeHeader {
   le32 type_code;         // AttributeType

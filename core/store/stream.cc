@@ -11,7 +11,6 @@ namespace ntfs {
 using ondisk::AttributeType;
 
 namespace {
-constexpr uint64_t kMinUnitBytes = 4096;
 /// Largest size that arithmetic here is safe for.
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 }  // namespace
@@ -41,6 +40,18 @@ uint64_t count_shared(ClusterRefcounts* refcounts, const Runlist& runs, Vcn vcn,
   }
   return total;
 }
+
+namespace {
+
+/// Compressed with LZNT1 in units of 16 clusters. Windows compresses where clusters are small.
+bool is_lznt1(const ondisk::AttributeView& view, uint64_t cluster_size) {
+  const unsigned method = view.flags() & ondisk::AttributeFlags::CompressionMask;
+  return method == ondisk::AttributeFlags::Compressed &&
+         cluster_size <= ondisk::kMostCompressedClusterSize &&
+         (view.is_resident() || view.compression_unit() == ondisk::kCompressionUnitShift);
+}
+
+}  // namespace
 
 Stream::Stream(Volume& volume, File& file)
     : volume_(volume),
@@ -75,9 +86,11 @@ Result<> Stream::load_locked() {
   if (view.is_encrypted()) {
     cannot_read_ = cannot_write_ = NtStatus::AccessDenied;
   } else if (view.is_compressed()) {
-    // A resident value is never compressed.
     cannot_write_ = NtStatus::NotSupported;
-    if (!view.is_resident()) cannot_read_ = NtStatus::NotSupported;
+    // A resident value is never compressed.
+    if (!view.is_resident() && !is_lznt1(view, cluster_size_)) {
+      cannot_read_ = NtStatus::NotSupported;
+    }
   }
   Runlist runs;
   if (!view.is_resident()) {
@@ -91,6 +104,10 @@ Result<> Stream::load_locked() {
     }
   }
   resident_ = view.is_resident();
+  if (!resident_ && view.is_compressed() && cannot_read_ == NtStatus::Success) {
+    set_form(Compressed::Yes);
+    cache_number_ = volume_.units().add_stream();
+  }
   marked_sparse_ = !resident_ && view.is_sparse();
   disk_file_size_ = view.value_length();
   disk_valid_ = resident_ ? 0 : view.valid_data_length();

@@ -7,10 +7,10 @@
 // raises file_size() and valid_data_length() at once; write-back raises them on disk, after the
 // data.
 //
-// Units. The buffer holds whole units of max(4096, cluster size) bytes, each with its data complete
-// (a partial write reads the rest first). Only units that differ from the device are kept (the
-// kernel's page cache is the read cache). A unit without clusters holds a promise of space
-// (ClusterAllocator::promise), so that write-back cannot meet DiskFull.
+// Units. The buffer holds whole units of max(4096, cluster size) bytes, or compression units, each
+// with its data complete (a partial write reads the rest first). Only units that differ from the
+// device are kept (the kernel's page cache is the read cache). A unit without clusters holds a
+// promise of space (ClusterAllocator::promise), so that write-back cannot meet DiskFull.
 //
 // Order of write-back ("data first", MS-FSA fact sheet 3.3): claim clusters in memory; write the
 // data; then one transaction: bits, mapping pairs, sizes, times. Lowest units first, so that the
@@ -61,7 +61,7 @@ class Stream {
 
   /// Reads up to `length` bytes from `offset` into `into`, which is 4096-aligned memory of at least
   /// align_up(length, 4096) bytes. Returns the bytes read; 0 at or past the end.
-  /// NotSupported: compressed; AccessDenied: encrypted.
+  /// NotSupported: compressed in another way than LZNT1; AccessDenied: encrypted.
   Result<size_t> read(uint64_t offset, size_t length, MutableBytes into)
       EXCLUDES(mutex_, change_mutex_);
 
@@ -165,11 +165,25 @@ class Stream {
   // stream_read.cc
   Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);
   Result<> read_range(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
-  void plan_range(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
-                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
+  Result<> plan_range(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
+                      std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
   Result<> read_disk(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
   void plan_read(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
+
+  // stream_compressed.cc
+  enum class Compressed { No, Yes };
+  struct PackedUnit;
+  struct ByteRange {
+    uint64_t from = 0;
+    uint64_t to = 0;
+  };
+  void set_form(Compressed compressed) REQUIRES(mutex_);
+  Result<> read_compressed(uint64_t from, uint64_t to, std::byte* into) const
+      REQUIRES_SHARED(mutex_);
+  Result<> unpack(std::vector<IoRequest>& requests, std::vector<PackedUnit>& packed,
+                  MutableBytes scratch, const ByteRange& wanted, std::byte* into) const
+      REQUIRES_SHARED(mutex_);
 
   // stream_write.cc
   /// Where a buffered write goes: to an offset, or to the end, which must be a multiple then.
@@ -275,12 +289,17 @@ class Stream {
   Result<> log_punch(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);
   Result<> zero_on_device(const Middle& middle) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   RangeKind range_at(uint64_t at, uint64_t& stop) const REQUIRES_SHARED(mutex_);
+  RangeKind compressed_range_at(const Run& run, uint64_t& stop) const REQUIRES_SHARED(mutex_);
 
   Volume& volume_;
   File& file_;
+  static constexpr uint64_t kMinUnitBytes = 4096;
+  static constexpr uint64_t kClustersPerCompressionUnit = 1 << ondisk::kCompressionUnitShift;
+
   const uint64_t cluster_size_;
-  const uint64_t unit_bytes_;
-  const uint64_t clusters_per_unit_;
+  // Change with both locks held, while nothing is buffered.
+  std::atomic<uint64_t> unit_bytes_;
+  std::atomic<uint64_t> clusters_per_unit_;
   std::atomic<bool> dirty_{false};
   std::atomic<bool> loaded_{false};
   std::atomic<uint64_t> buffered_bytes_{0};  // as Volume::add_buffered knows them
@@ -289,11 +308,13 @@ class Stream {
   mutable SharedMutex mutex_{LockRank::Stream};
 
   // Set before loaded_ is, for good.
+  uint64_t cache_number_ = 0;  // of a compressed stream, in Volume::units()
   NtStatus cannot_read_ = NtStatus::Success;
   NtStatus cannot_write_ = NtStatus::Success;
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);
+  bool compressed_ GUARDED_BY(mutex_) = false;
   bool marked_sparse_ GUARDED_BY(mutex_) = false;  // nonresident only; implied by holes
   uint64_t count_frees_ GUARDED_BY(mutex_) = 0;    // how often clusters of it were freed
   uint64_t disk_file_size_ GUARDED_BY(mutex_) = 0;

@@ -37,6 +37,11 @@ class StreamBuffer {
 
   /// `pool` must outlive the buffer. `unit_bytes`: a power of two, 4096 to kLargestPiece.
   StreamBuffer(BufferPool& pool, size_t unit_bytes) : pool_(pool), unit_bytes_(unit_bytes) {}
+  /// Nothing is in it.
+  void set_unit_bytes(size_t unit_bytes) {
+    ASSERT(segments_.empty());
+    unit_bytes_ = unit_bytes;
+  }
 
   const Segments& segments() const { return segments_; }
   bool empty() const { return segments_.empty(); }
@@ -70,7 +75,7 @@ class StreamBuffer {
   void shrink_if_empty();
 
   BufferPool& pool_;
-  const size_t unit_bytes_;
+  size_t unit_bytes_;
   Segments segments_;
   uint64_t count_units_ = 0;
   ChunkRef open_;          // where the next single unit goes

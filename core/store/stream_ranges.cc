@@ -273,6 +273,18 @@ Result<uint64_t> Stream::next_range(uint64_t offset, RangeKind kind) {
   return NtStatus::NoMoreEntries;
 }
 
+/// The same for a compressed stream: a unit is a hole as a whole. `run` is what is there from `at`
+/// on.
+Stream::RangeKind Stream::compressed_range_at(const Run& run, uint64_t& stop) const {
+  const uint64_t unit = run.vcn.raw() / clusters_per_unit_;
+  const Vcn start(unit * clusters_per_unit_);
+  uint64_t end_unit = unit + 1;
+  const bool is_hole = count_allocated(runs_, start, clusters_per_unit_) == 0;
+  if (is_hole) end_unit = std::max(end_unit, run.end().raw() / clusters_per_unit_);
+  stop = std::min({stop, end_unit * unit_bytes_, disk_valid_});
+  return is_hole ? RangeKind::Hole : RangeKind::Data;
+}
+
 /// What there is at `at`; lowers `stop` to where that ends at the latest.
 Stream::RangeKind Stream::range_at(uint64_t at, uint64_t& stop) const {
   const auto segment = buffer_.from(at / unit_bytes_);
@@ -288,6 +300,7 @@ Stream::RangeKind Stream::range_at(uint64_t at, uint64_t& stop) const {
   const Vcn vcn(at / cluster_size_);
   if (at >= disk_valid_ || vcn >= runs_.end()) return RangeKind::Hole;
   const Run run = runs_.find(vcn);
+  if (compressed_) return compressed_range_at(run, stop);
   stop = std::min({stop, run.end().raw() * cluster_size_, disk_valid_});
   return run.lcn.is_hole() ? RangeKind::Hole : RangeKind::Data;
 }

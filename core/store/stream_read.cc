@@ -56,7 +56,7 @@ Result<Stream::ReadStep> Stream::begin_read(uint64_t offset, size_t length, Muta
   if (is_value_on_disk()) {
     TRY(read_resident_value(offset, into.first(step.length)));
   } else {
-    plan_range(offset, offset + step.length, into.data(), requests, step.zeros);
+    TRY(plan_range(offset, offset + step.length, into.data(), requests, step.zeros));
   }
   return step;
 }
@@ -71,7 +71,7 @@ bool Stream::end_read(const ReadStep& step) {
 Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
   std::vector<IoRequest> requests;
   std::vector<MutableBytes> zeros;
-  plan_range(from, to, into, requests, zeros);
+  TRY(plan_range(from, to, into, requests, zeros));
   if (!requests.empty()) TRY(volume_.device().transfer(requests));
   // Transfers end with a block, which may reach into what must read as zeros.
   for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
@@ -79,8 +79,10 @@ Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
 }
 
 /// Copies what is buffered; adds the transfers for the rest, and what is to be zeroed after them.
-void Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
-                        std::vector<IoRequest>& requests, std::vector<MutableBytes>& zeros) const {
+/// What is compressed is read at once.
+Result<> Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
+                            std::vector<IoRequest>& requests,
+                            std::vector<MutableBytes>& zeros) const {
   auto segment = buffer_.from(from / unit_bytes_);
   for (uint64_t at = from; at < to;) {
     uint64_t stop = to;
@@ -96,13 +98,19 @@ void Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
       }
       stop = std::min(to, start);
     }
-    plan_read(at, stop, target, requests, zeros);
+    if (compressed_) {
+      TRY(read_compressed(at, stop, target));
+    } else {
+      plan_read(at, stop, target, requests, zeros);
+    }
     at = stop;
   }
+  return {};
 }
 
 /// The same without what is buffered.
 Result<> Stream::read_disk(uint64_t from, uint64_t to, std::byte* into) const {
+  if (compressed_) return read_compressed(from, to, into);
   std::vector<IoRequest> requests;
   std::vector<MutableBytes> zeros;
   plan_read(from, to, into, requests, zeros);

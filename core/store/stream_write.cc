@@ -151,7 +151,7 @@ Result<> Stream::bring_in_edges(uint64_t offset, uint64_t end) {
 Result<> Stream::bring_in(uint64_t unit, uint64_t written_from, uint64_t written_to) {
   if (buffer_.contains(unit)) return {};
   const uint64_t start = unit * unit_bytes_;
-  const uint64_t on_disk = std::min(std::max(disk_valid_, start) - start, unit_bytes_);
+  const uint64_t on_disk = std::min<uint64_t>(std::max(disk_valid_, start) - start, unit_bytes_);
   std::byte* memory = buffer_.add(unit);
   const bool is_replaced = written_from == 0 && written_to >= on_disk;
   if (on_disk == 0 || is_replaced) {

@@ -26,6 +26,7 @@
 #include "core/store/mft.h"
 #include "core/store/page_cache.h"
 #include "core/store/recovery.h"
+#include "core/store/unit_cache.h"
 #include "core/store/usn_stream.h"
 
 namespace ntfs {
@@ -77,6 +78,7 @@ class Volume {
   BlockDevice& device() { return device_; }
   const ondisk::VolumeGeometry& geometry() const { return geometry_; }
   BufferPool& buffers() { return buffers_; }  ///< memory for file data
+  UnitCache& units() { return units_; }
   PageCache& pages() { return *pages_; }
   Journal& journal() { return *journal_; }
   ClusterAllocator& clusters() { return *clusters_; }
@@ -163,6 +165,7 @@ class Volume {
   const VolumeOptions options_;
   const ondisk::VolumeGeometry geometry_;
   BufferPool buffers_;
+  UnitCache units_;
   std::u16string label_;
   ondisk::VolumeInformation information_{};
   std::unique_ptr<PageCache> pages_;
