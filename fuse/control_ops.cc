@@ -4,6 +4,7 @@
 
 #include "core/fsa/usn_life_cycle.h"
 #include "fuse/filesystem.h"
+#include "fuse/inode_flags.h"
 #include "fuse/reply.h"
 #include "fuse/usn_ioctl.h"
 
@@ -114,8 +115,9 @@ bool is_known(unsigned command) {
 void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file_info* info,
               unsigned flags, const void* input, size_t input_bytes, size_t output_bytes) {
   Reply reply(request);
-  if (!is_known(command)) return reply.unknown_control();
-  if (concerns_volume(command) && !may_see_volume(request)) {
+  const bool is_flags = is_flags_control(command);
+  if (!is_flags && !is_known(command)) return reply.unknown_control();
+  if (!is_flags && concerns_volume(command) && !may_see_volume(request)) {
     return reply.status(NtStatus::AccessDenied);
   }
   const Control control{request,
@@ -128,7 +130,9 @@ void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file
     if (!raw) return reply.status(NtStatus::InvalidParameter);
     return control.filesystem().usn_watches().read(reply.take(), decode(**raw));
   }
-  const auto bytes = answer(control, command);
+  const auto bytes = is_flags ? answer_flags_control(control.filesystem().store(), *control.file(),
+                                                     command, control.input)
+                              : answer(control, command);
   if (!bytes) return reply.status(bytes.error());
   if (bytes->size() > control.most_output) return reply.status(NtStatus::BufferTooSmall);
   reply.control(*bytes);

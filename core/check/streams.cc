@@ -120,6 +120,7 @@ class Assembler {
   bool check_sizes(const Attribute& first, const Stream& stream);
   void check_resident_rules(const Attribute& attribute);
   bool may_have_holes(const Attribute& first) const;
+  void check_units(const Attribute& first, const Stream& stream);
 
   FileReference file_;
   Context& context_;
@@ -215,6 +216,18 @@ bool Assembler::claim_runs(const Attribute& first, const Stream& stream) {
   return alone;
 }
 
+/// A compression unit's clusters stand before its hole.
+void Assembler::check_units(const Attribute& first, const Stream& stream) {
+  const uint64_t unit = uint64_t{1} << first.compression_unit;
+  for (size_t i = 0; i + 1 < stream.runs.size(); ++i) {
+    const Run& hole = stream.runs[i];
+    const uint64_t end = hole.end().raw();
+    if (!hole.lcn.is_hole() || stream.runs[i + 1].lcn.is_hole() || end % unit == 0) continue;
+    context_.findings.add(place(first, fmt::format("vcn {:#x}", end)), "a hole", "clusters",
+                          "a compression unit has clusters behind a hole");
+  }
+}
+
 /// $BadClus:$Bad is one hole over the whole volume, and is not marked sparse.
 bool Assembler::may_have_holes(const Attribute& first) const {
   return first.is_sparse() || first.is_compressed() ||
@@ -247,6 +260,8 @@ bool Assembler::check_sizes(const Attribute& first, const Stream& stream) {
   if (first.is_compressed() && (first.compression_unit == 0 || first.compression_unit > 16)) {
     demand(false, "compression unit", 4, first.compression_unit,
            "a compressed attribute has no compression unit");
+  } else if (first.is_compressed()) {
+    check_units(first, stream);
   }
   return good;
 }

@@ -114,15 +114,21 @@ Result<NewFile> plan(std::u16string_view name, const CreateParameters& parameter
 ByteVector build_image(const Volume& volume, const NewFile& file, FileKind kind,
                        const ondisk::FileRecordInit& init, ByteView name_value) {
   RecordImage image(volume.geometry().file_record_size, init);
+  const bool is_compressed =
+      (file.information.file_attributes.get() & FileAttributes::Compressed) != 0;
+  const uint16_t flags = is_compressed ? ondisk::AttributeFlags::Compressed : 0;
   image.add(AttributeType::StandardInformation, u"", bytes_of(file.information));
   image.add(AttributeType::FileName, u"", name_value, ondisk::Indexed::Yes);
   if (kind == FileKind::Directory) {
     ondisk::IndexRootInit root;
     root.index_block_size = volume.geometry().index_block_size;
     root.index_block_steps = volume.geometry().index_block_steps();
-    image.add(AttributeType::IndexRoot, u"$I30", ondisk::build_index_root(root, std::nullopt));
+    image.add(
+        ondisk::build_resident(AttributeType::IndexRoot, u"$I30", flags, image.next_instance(),
+                               ondisk::build_index_root(root, std::nullopt), ondisk::Indexed::No));
   } else {
-    image.add(AttributeType::Data, u"", {});
+    image.add(ondisk::build_resident(AttributeType::Data, u"", flags, image.next_instance(), {},
+                                     ondisk::Indexed::No));
   }
   if (!file.reparse.empty() && file.reparse.size() <= kResidentReparseBytes) {
     image.add(AttributeType::ReparsePoint, u"", file.reparse);
@@ -159,11 +165,30 @@ Result<> record_creation(Transaction& transaction, Volume& volume, File& made,
   return {};
 }
 
+/// FILE_ATTRIBUTE_COMPRESSED of the directory, MS-FSA 2.1.5.1.1.
+Result<> inherit_compression(Volume& volume, FileReference directory, FileKind kind,
+                             NewFile& file) {
+  const bool is_data = kind == FileKind::File || kind == FileKind::Directory;
+  const bool may_be = volume.geometry().cluster_size <= ondisk::kMostCompressedClusterSize;
+  if (!is_data || !may_be) return {};
+  Attributes attributes(volume, directory);
+  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto information = TRY(ondisk::parse_standard_information(
+      found.view().value(), {"$STANDARD_INFORMATION", directory.raw(), 0}));
+  const uint32_t inherited = information.file_attributes.get() & FileAttributes::Compressed;
+  auto& own = file.information.file_attributes;
+  own.set(own.get() | inherited);
+  auto& shown = file.entry.duplicated.file_attributes;
+  shown.set(shown.get() | inherited);
+  return {};
+}
+
 Result<FilePtr> create_in(Transaction& transaction, Volume& volume, FileReference directory,
                           NewFile& file, const CreateParameters& parameters) {
   const FileKind kind = parameters.kind;
   TRY(directory_record(volume, directory));
   file.information.security_id = TRY(security_id_of(volume, directory));
+  TRY(inherit_compression(volume, directory, kind, file));
   const PageRef page = TRY(volume.mft().allocate(transaction));
   ondisk::FileRecordInit init;
   init.record_number = page->index();

@@ -203,6 +203,13 @@ class ObjectStore {
   /// UserSetTimes that this open shall leave alone from now on.
   void set_user_set_times(Open& open, uint32_t times) { open.user_set_times_ = times; }
 
+  // Compression, of files and directories (which new files take it over from).
+  Result<Compression> query_compression(File& file);
+  /// Compresses or decompresses all that a file holds. InvalidDeviceRequest: encrypted, neither
+  /// file nor directory, or the volume's clusters are too large; DiskFull; see
+  /// Stream::set_compression.
+  Result<> set_compression(File& file, Compression wanted);
+
   // Controls by an open. InvalidParameter, AccessDenied, FileLockConflict, DiskFull,
   // BufferTooSmall.
   Result<> set_sparse(Open& open, Stream::Sparse wanted);

@@ -47,6 +47,9 @@ struct AttributeFlags {
   static constexpr uint16_t Sparse = 0x8000;
 };
 
+/// How an attribute keeps what is written to it.
+enum class Compression { None, Lznt1 };
+
 /// Of what Windows compresses with LZNT1: log2 of the clusters in a unit, and their largest size.
 constexpr uint8_t kCompressionUnitShift = 4;
 constexpr uint32_t kMostCompressedClusterSize = 4096;

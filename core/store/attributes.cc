@@ -15,6 +15,7 @@ using ondisk::AttributeFlags;
 using ondisk::AttributeListEntry;
 using ondisk::AttributeType;
 using ondisk::AttributeView;
+using ondisk::FileAttributes;
 using ondisk::FileRecordView;
 
 namespace {
@@ -315,7 +316,10 @@ Result<> Attributes::make_nonresident(Transaction& transaction, AttributeType ty
   const auto pairs = ondisk::encode_mapping_pairs(runs.first_runs(most_bytes), most_bytes);
   init.next = pairs.next;
   TRY(replace_all(transaction, type, name, ondisk::build_nonresident(init, name, pairs.bytes)));
-  if (has_holes && type == AttributeType::Data) TRY(flag_file(transaction, Sparse::Yes));
+  const bool is_sparse = (init.flags & AttributeFlags::Sparse) != 0;
+  if (is_sparse && type == AttributeType::Data) {
+    TRY(flag_file(transaction, FileAttributes::SparseFile, Flag::On));
+  }
   if (pairs.next == runs.end()) return {};
   return store_changed_runs(transaction, type, name, runs, pairs.next, runs.end(), sizes);
 }
@@ -332,8 +336,9 @@ Result<> Attributes::make_sparse(Transaction& transaction, AttributeType type,
   const AttributeView view = found.view();
   if (view.is_resident()) return NtStatus::InvalidParameter;
   if (view.is_sparse() || view.is_compressed()) return {};
-  TRY(change_form(transaction, found, Sparse::Yes));
-  return type == AttributeType::Data ? flag_file(transaction, Sparse::Yes) : Result<>();
+  TRY(change_form(transaction, found, view.flags() | AttributeFlags::Sparse));
+  if (type != AttributeType::Data) return {};
+  return flag_file(transaction, FileAttributes::SparseFile, Flag::On);
 }
 
 Result<> Attributes::make_plain(Transaction& transaction, AttributeType type,
@@ -342,38 +347,75 @@ Result<> Attributes::make_plain(Transaction& transaction, AttributeType type,
   const AttributeView view = found.view();
   if (view.is_resident()) return NtStatus::InvalidParameter;
   if (!view.is_sparse() || view.is_compressed()) return {};
-  TRY(change_form(transaction, found, Sparse::No));
+  TRY(change_form(transaction, found,
+                  view.flags() & static_cast<uint16_t>(~AttributeFlags::Sparse)));
   for (const Found& data : TRY(all_of(AttributeType::Data))) {
     if (data.view().is_sparse()) return {};
   }
-  return flag_file(transaction, Sparse::No);
+  return flag_file(transaction, FileAttributes::SparseFile, Flag::Off);
 }
 
-/// The sparse form of an attribute's first record has the total, and the mark.
-Result<> Attributes::change_form(Transaction& transaction, const Found& found, Sparse wanted) {
+Result<> Attributes::set_compression(Transaction& transaction, AttributeType type,
+                                     std::u16string_view name, Compression wanted) {
+  constexpr size_t kMostRecords = 128;
+  const size_t count = TRY(records_of(type, name))
+  .size();
+  if (count == 0) return NtStatus::ObjectNameNotFound;
+  if (count > kMostRecords) return NtStatus::FileSystemLimitation;
+  bool has_holes = false;
+  for (size_t i = 0; i < count; ++i) {
+    const Found found = TRY(records_of(type, name))
+    [i];
+    const AttributeView view = found.view();
+    if (i == 0 && !view.is_resident()) has_holes = view.total_allocated() < view.allocated_size();
+    constexpr unsigned kForm = AttributeFlags::CompressionMask | AttributeFlags::Sparse;
+    uint16_t flags = view.flags() & static_cast<uint16_t>(~kForm);
+    if (wanted == Compression::Lznt1) flags |= AttributeFlags::Compressed;
+    if (wanted == Compression::None && has_holes) flags |= AttributeFlags::Sparse;
+    if (flags != view.flags()) TRY(change_form(transaction, found, flags));
+  }
+  const bool is_index = type == AttributeType::IndexRoot;
+  if (!name.empty() && !is_index) return {};
+  TRY(flag_file(transaction, FileAttributes::Compressed,
+                wanted == Compression::Lznt1 ? Flag::On : Flag::Off));
+  if (is_index) return {};
+  return flag_file(transaction, FileAttributes::SparseFile,
+                   wanted == Compression::None && has_holes ? Flag::On : Flag::Off);
+}
+
+/// Gives an attribute record other flags. Where these say compressed or sparse, the first one of a
+/// nonresident attribute has the unit and the total.
+Result<> Attributes::change_form(Transaction& transaction, const Found& found, uint16_t flags) {
   const AttributeView view = found.view();
   const std::u16string name = view.name();
+  if (view.is_resident()) {
+    return replace(
+        transaction, found,
+        ondisk::build_resident(view.type(), name, flags, view.instance(), view.value(),
+                               view.is_indexed() ? ondisk::Indexed::Yes : ondisk::Indexed::No));
+  }
   ondisk::NonresidentInit init;
   init.type = view.type();
-  init.flags = view.flags() & static_cast<uint16_t>(~AttributeFlags::Sparse);
-  if (wanted == Sparse::Yes) {
-    init.flags |= AttributeFlags::Sparse;
+  init.flags = flags;
+  init.lowest = view.lowest_vcn();
+  const bool has_unit = (flags & (AttributeFlags::CompressionMask | AttributeFlags::Sparse)) != 0;
+  if (has_unit && init.lowest == Vcn(0)) {
     init.compression_unit = sparse_compression_unit(volume_.geometry().cluster_size);
   }
   init.instance = view.instance();
   init.next = view.next_vcn();
-  init.sizes = view.sizes();
+  if (init.lowest == Vcn(0)) init.sizes = view.sizes();
   return replace(transaction, found, ondisk::build_nonresident(init, name, view.mapping_pairs()));
 }
 
-/// FILE_ATTRIBUTE_SPARSE_FILE.
-Result<> Attributes::flag_file(Transaction& transaction, Sparse wanted) {
+/// `file_attribute`: a bit of FileAttributes.
+Result<> Attributes::flag_file(Transaction& transaction, uint32_t file_attribute, Flag wanted) {
   const Found found = TRY(find(AttributeType::StandardInformation));
   constexpr uint32_t kOffset = offsetof(ondisk::StandardInformation, file_attributes);
   const auto before = struct_at<le32>(found.view().value(), kOffset);
   auto attributes = before;
-  attributes.set(before.get() & ~ondisk::FileAttributes::SparseFile);
-  if (wanted == Sparse::Yes) attributes.set(before.get() | ondisk::FileAttributes::SparseFile);
+  attributes.set(before.get() & ~file_attribute);
+  if (wanted == Flag::On) attributes.set(before.get() | file_attribute);
   if (attributes.get() == before.get()) return {};
   return update_value(transaction, found, kOffset, bytes_of(attributes));
 }

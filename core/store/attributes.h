@@ -23,6 +23,7 @@
 namespace ntfs {
 
 class Volume;
+using ondisk::Compression;
 
 class Attributes {
  public:
@@ -111,6 +112,13 @@ class Attributes {
   Result<> make_plain(Transaction& transaction, ondisk::AttributeType type,
                       std::u16string_view name);
 
+  /// Marks the attribute, in whatever form it is, as compressed with LZNT1, or takes the mark away
+  /// (what has holes is sparse then); for the unnamed $DATA and a directory's index, the file, too.
+  /// What the clusters hold, and the directory entries, are the caller's matter.
+  /// FileSystemLimitation: it has too many records for one transaction.
+  Result<> set_compression(Transaction& transaction, ondisk::AttributeType type,
+                          std::u16string_view name, Compression wanted);
+
   /// Bytes that a resident value of this attribute may have so that it surely fits in its record
   /// (the base record, unless it is in another) as it stands.
   Result<uint32_t> resident_room(ondisk::AttributeType type, std::u16string_view name);
@@ -134,9 +142,9 @@ class Attributes {
   Result<> replace(Transaction& transaction, const Found& found, ByteVector attribute_record);
   Result<> replace_all(Transaction& transaction, ondisk::AttributeType type,
                        std::u16string_view name, ByteVector attribute_record);
-  enum class Sparse { No, Yes };
-  Result<> change_form(Transaction& transaction, const Found& found, Sparse wanted);
-  Result<> flag_file(Transaction& transaction, Sparse wanted);
+  Result<> change_form(Transaction& transaction, const Found& found, uint16_t flags);
+  enum class Flag { Off, On };
+  Result<> flag_file(Transaction& transaction, uint32_t file_attribute, Flag wanted);
 
   Volume& volume_;
   const FileReference file_;

@@ -85,12 +85,10 @@ Result<> Stream::load_locked() {
   const Origin origin{"$DATA", file_.reference().raw(), found.offset};
   if (view.is_encrypted()) {
     cannot_read_ = cannot_write_ = NtStatus::AccessDenied;
-  } else if (view.is_compressed()) {
+  } else if (view.is_compressed() && !is_lznt1(view, cluster_size_)) {
     cannot_write_ = NtStatus::NotSupported;
     // A resident value is never compressed.
-    if (!view.is_resident() && !is_lznt1(view, cluster_size_)) {
-      cannot_read_ = NtStatus::NotSupported;
-    }
+    if (!view.is_resident()) cannot_read_ = NtStatus::NotSupported;
   }
   Runlist runs;
   if (!view.is_resident()) {
@@ -104,10 +102,7 @@ Result<> Stream::load_locked() {
     }
   }
   resident_ = view.is_resident();
-  if (!resident_ && view.is_compressed() && cannot_read_ == NtStatus::Success) {
-    set_form(Compressed::Yes);
-    cache_number_ = volume_.units().add_stream();
-  }
+  if (view.is_compressed() && cannot_write_ == NtStatus::Success) set_form(Compression::Lznt1);
   marked_sparse_ = !resident_ && view.is_sparse();
   disk_file_size_ = view.value_length();
   disk_valid_ = resident_ ? 0 : view.valid_data_length();
@@ -147,7 +142,8 @@ Result<Stream::Sizes> Stream::sizes() {
     const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
     const uint64_t promised = promised_ - std::min(promised_, count_replaced(runs));
     result.allocated = (runs.allocated().raw() + promised) * cluster_size_;
-    result.mapped = std::max(runs.end().raw() * cluster_size_, align_up(file_size_, cluster_size_));
+    const uint64_t multiple = compressed_ ? unit_bytes_.load() : cluster_size_;
+    result.mapped = std::max(runs.end().raw() * cluster_size_, align_up(file_size_, multiple));
   }
   return result;
 }
@@ -162,6 +158,7 @@ Result<Runlist> Stream::runs() {
 
 /// Clusters that these units lack, or must not write to.
 uint64_t Stream::missing_clusters(uint64_t first_unit, uint64_t count) const {
+  ASSERT(!compressed_);
   const Runlist& runs = planned_ != nullptr ? *planned_ : runs_;
   const uint64_t clusters = count * clusters_per_unit_;
   const Vcn first(first_unit * clusters_per_unit_);
@@ -171,6 +168,7 @@ uint64_t Stream::missing_clusters(uint64_t first_unit, uint64_t count) const {
 
 /// Promises what those of the units that are not buffered lack. DiskFull.
 Result<> Stream::promise_units(uint64_t first_unit, uint64_t count) {
+  if (compressed_) return promise_new_units(first_unit, count);
   const uint64_t end = first_unit + count;
   uint64_t wanted = 0;
   auto segment = buffer_.from(first_unit);
@@ -193,9 +191,11 @@ Result<> Stream::promise_units(uint64_t first_unit, uint64_t count) {
 
 /// Withdraws what is promised beyond what the buffered units lack.
 void Stream::settle_promises() {
-  uint64_t needed = 0;
-  for (const auto& [first, segment] : buffer_.segments()) {
-    needed += missing_clusters(first, segment.count);
+  uint64_t needed = compressed_ ? count_needed({}) : 0;
+  if (!compressed_) {
+    for (const auto& [first, segment] : buffer_.segments()) {
+      needed += missing_clusters(first, segment.count);
+    }
   }
   ASSERT(promised_ >= needed);
   if (promised_ == needed) return;

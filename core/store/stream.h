@@ -29,6 +29,7 @@
 
 #include "core/base/mutex.h"
 #include "core/io/block_device.h"
+#include "core/ondisk/attribute_record.h"
 #include "core/store/runlist.h"
 #include "core/store/stream_buffer.h"
 #include "core/store/transaction.h"
@@ -37,6 +38,7 @@ namespace ntfs {
 
 class File;
 class Volume;
+using ondisk::Compression;
 
 class Stream {
  public:
@@ -100,10 +102,18 @@ class Stream {
   Result<> set_valid_data_length(uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// Whether it is marked sparse or has holes on disk. A resident stream is not.
   Result<bool> is_sparse() EXCLUDES(mutex_);
+  /// Whether what is written to it is compressed with LZNT1.
+  Result<bool> is_compressed() EXCLUDES(mutex_);
+  /// Compresses what it holds, or decompresses it, in many transactions; what is still a hole then
+  /// makes it sparse. DiskFull: nothing, or half of it, is done. InvalidDeviceRequest: the clusters
+  /// are too large. FileSystemLimitation: too many fragments. NotSupported: always written to.
+  Result<> set_compression(Compression wanted) EXCLUDES(mutex_, change_mutex_);
   enum class Sparse { No, Yes };
   /// Marks it sparse (it becomes nonresident), or allocates every hole and takes the mark away.
+  /// NotSupported: compressed.
   Result<> set_sparse(Sparse wanted) EXCLUDES(mutex_, change_mutex_);
   /// Allocates clusters for every hole in the range. KeepSize::No: the file grows to cover it.
+  /// NotSupported: compressed.
   Result<> allocate(uint64_t offset, uint64_t length, KeepSize keep)
       EXCLUDES(mutex_, change_mutex_);
   /// The range reads as zeros; whole clusters in it are freed. The size stays.
@@ -139,7 +149,8 @@ class Stream {
   Result<Runlist> runs() EXCLUDES(mutex_);
 
  private:
-  struct Flight;    // one step of write-back: stream_flight.h
+  struct Flight;  // one step of write-back: stream_flight.h
+  struct FlightPiece;
   struct Prepared;  // units of a large write, copied before the lock is taken
   /// Everything: what was buffered when it began. Relief: some of it, to make room.
   enum class Sweep { Everything, Relief };
@@ -172,13 +183,29 @@ class Stream {
                  std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
 
   // stream_compressed.cc
-  enum class Compressed { No, Yes };
   struct PackedUnit;
   struct ByteRange {
     uint64_t from = 0;
     uint64_t to = 0;
   };
-  void set_form(Compressed compressed) REQUIRES(mutex_);
+  /// Units that a write adds to those that are to go out.
+  struct NewUnits {
+    uint64_t fresh = 0;    ///< not buffered yet
+    uint64_t retaken = 0;  ///< changed while they are in flight
+  };
+  void set_form(Compression compression) REQUIRES(mutex_);
+  uint64_t count_needed(const NewUnits& units) const REQUIRES_SHARED(mutex_);
+  Result<> promise_new_units(uint64_t first_unit, uint64_t count) REQUIRES(mutex_);
+  void pad_to_unit(Runlist& runs) const REQUIRES_SHARED(mutex_);
+  Result<> compress_all() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> decompress_all() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> fill_partial_units() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<bool> take_in(uint64_t& unit, Compression wanted) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> rewrite(Compression wanted) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<bool> change_form(Compression wanted) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> log_form(Compression wanted) REQUIRES(change_mutex_, mutex_);
+  void pack(Flight& flight) const REQUIRES(change_mutex_);
+  void place_packed(Flight& flight) const REQUIRES_SHARED(mutex_);
   Result<> read_compressed(uint64_t from, uint64_t to, std::byte* into) const
       REQUIRES_SHARED(mutex_);
   Result<> unpack(std::vector<IoRequest>& requests, std::vector<PackedUnit>& packed,
@@ -219,6 +246,7 @@ class Stream {
       EXCLUDES(mutex_);
   void note_disk_state(Flight& flight) const REQUIRES_SHARED(mutex_);
   void collect(Flight& flight, uint64_t cursor, Sweep kind) REQUIRES(mutex_);
+  void collect_compressed(Flight& flight, uint64_t cursor) REQUIRES(mutex_);
   void fill_gaps(Flight& flight) const;
   void add_missing(Flight& flight, uint64_t first_unit, uint64_t count) const
       REQUIRES_SHARED(mutex_);
@@ -228,8 +256,8 @@ class Stream {
   struct Clone;
   size_t most_shared_parts() const;
   uint64_t count_replaced(const Runlist& runs) const REQUIRES_SHARED(mutex_);
-  Result<> drop_shared_tail() REQUIRES(change_mutex_) EXCLUDES(mutex_);
-  bool has_shared_tail_before(uint64_t unit) const REQUIRES_SHARED(mutex_);
+  Result<> drop_unsafe_tail() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  bool has_unsafe_tail_before(uint64_t unit) const REQUIRES_SHARED(mutex_);
   Result<> bring_in_tail() REQUIRES(mutex_);
   Result<> ensure_space_for_copies(uint64_t from, uint64_t to) REQUIRES(change_mutex_)
       EXCLUDES(mutex_);
@@ -256,7 +284,8 @@ class Stream {
   Lcn hint_for(Vcn vcn) const REQUIRES_SHARED(mutex_);
   Result<> send(const Flight& flight);
   Result<> send_if_many(std::vector<IoRequest>& requests);
-  Result<> add_piece(const Flight& flight, size_t index, std::vector<IoRequest>& requests);
+  Result<> add_piece(const Flight& flight, const FlightPiece& piece,
+                     std::vector<IoRequest>& requests);
   Result<> add_zeros(const Runlist& runs, uint64_t from, uint64_t to,
                      std::vector<IoRequest>& requests);
   Result<> zero_block_tail(const Runlist& runs, uint64_t from);
@@ -284,6 +313,7 @@ class Stream {
   Result<> fill_holes(uint64_t from, uint64_t to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<> ensure_space(ClusterCount wanted);
   Vcn plan_filling(Flight& flight, Vcn from, Vcn to) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> punch_locked(uint64_t offset, uint64_t length) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<> punch_units(const Middle& middle) REQUIRES(change_mutex_, mutex_);
   Result<Vcn> punch_step(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);
   Result<> log_punch(Vcn from, Vcn to) REQUIRES(change_mutex_, mutex_);
@@ -305,16 +335,17 @@ class Stream {
   std::atomic<uint64_t> buffered_bytes_{0};  // as Volume::add_buffered knows them
   std::atomic<bool> relieving_{false};       // a writer writes back to make room
   mutable Mutex change_mutex_{LockRank::StreamChange};
+  Compression packing_ GUARDED_BY(change_mutex_) = Compression::Lznt1;  // of units going out
   mutable SharedMutex mutex_{LockRank::Stream};
 
   // Set before loaded_ is, for good.
-  uint64_t cache_number_ = 0;  // of a compressed stream, in Volume::units()
   NtStatus cannot_read_ = NtStatus::Success;
   NtStatus cannot_write_ = NtStatus::Success;
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);
   bool compressed_ GUARDED_BY(mutex_) = false;
+  uint64_t cache_number_ GUARDED_BY(mutex_) = 0;   // of a compressed stream, in Volume::units()
   bool marked_sparse_ GUARDED_BY(mutex_) = false;  // nonresident only; implied by holes
   uint64_t count_frees_ GUARDED_BY(mutex_) = 0;    // how often clusters of it were freed
   uint64_t disk_file_size_ GUARDED_BY(mutex_) = 0;
@@ -326,8 +357,9 @@ class Stream {
   // Invariant: buffered units are zero from file_size_ on.
   StreamBuffer buffer_ GUARDED_BY(mutex_);
   // Clusters promised: those that buffered units lack, in the runs as a flight under way will leave
-  // them.
+  // them. Compressed: those of the flight count until it has landed; see count_needed().
   uint64_t promised_ GUARDED_BY(mutex_) = 0;
+  uint64_t flight_claimed_ GUARDED_BY(mutex_) = 0;       // out of that, by the flight under way
   const Runlist* planned_ GUARDED_BY(mutex_) = nullptr;  // of the flight under way
 };
 

@@ -58,6 +58,7 @@ uint64_t Stream::Flight::contiguous_units(size_t index) const {
 }
 
 Result<> Stream::fly(Flight& flight) {
+  if (flight.is_compressed) pack(flight);
   auto done = claim(flight);
   if (done) {
     take_off(flight);
@@ -146,6 +147,7 @@ void Stream::trim(Flight& flight) {
   Flight::Stretch& last = flight.stretches.back();
   last.count = std::min(last.end(), cut) - last.vcn;
   std::erase_if(flight.pieces, [&](const Flight::Piece& p) { return p.first >= flight.end_unit; });
+  std::erase_if(flight.packed, [&](const Flight::Piece& p) { return p.first >= flight.end_unit; });
   if (!flight.pieces.empty()) {
     Flight::Piece& piece = flight.pieces.back();
     piece.count = std::min(piece.end(), flight.end_unit) - piece.first;
@@ -170,11 +172,12 @@ void Stream::take_off(Flight& flight) {
   flight.after = runs_;
   flight.first_change = flight.old_end;
   flight.end_change = Vcn(0);
+  if (flight.is_compressed) place_packed(flight);
   size_t index = 0;
   ClusterCount used;
   for (const Flight::Stretch& stretch : flight.stretches) {
     flight.first_change = std::min(flight.first_change, stretch.vcn);
-    if (volume_.refcounts() != nullptr) {
+    if (volume_.refcounts() != nullptr && !flight.is_compressed) {
       const auto left = runs_.allocated_in(stretch.vcn, stretch.count);
       flight.released.insert(flight.released.end(), left.begin(), left.end());
     }
@@ -189,7 +192,7 @@ void Stream::take_off(Flight& flight) {
         used = ClusterCount(0);
       }
     }
-    flight.end_change = stretch.end();
+    flight.end_change = std::max(flight.end_change, stretch.end());
   }
   ondisk::AttributeSizes& sizes = flight.sizes;
   sizes.valid_data_length = flight.old_valid;
@@ -201,6 +204,7 @@ void Stream::take_off(Flight& flight) {
                                           : std::max(flight.old_file_size, sizes.valid_data_length);
   const Vcn end(divide_up(sizes.file_size, cluster_size_));
   if (flight.after.end() < end) flight.after.append(Lcn::hole(), end - flight.after.end());
+  pad_to_unit(flight.after);
   if (flight.after.end() != flight.old_end) {
     flight.end_change = std::max(flight.after.end(), flight.old_end);
   }
@@ -210,6 +214,7 @@ void Stream::take_off(Flight& flight) {
 
   promised_ += flight.extra;
   promised_ -= flight.wanted().raw();
+  if (flight.is_compressed) flight_claimed_ = flight.wanted().raw();
   planned_ = &flight.after;
   if (flight.is_trimmed) {
     const uint64_t rest = ~uint64_t{0} / unit_bytes_ - flight.end_unit;
@@ -226,18 +231,19 @@ void Stream::take_off(Flight& flight) {
 
 Result<> Stream::send(const Flight& flight) {
   std::vector<IoRequest> requests;
+  for (const Flight::Piece& piece : flight.packed) TRY(add_piece(flight, piece, requests));
   for (const Flight::Stretch& stretch : flight.stretches) {
     if (!stretch.is_zeroed) continue;
     TRY(add_zeros(flight.after, stretch.vcn.raw() * cluster_size_,
                   stretch.end().raw() * cluster_size_, requests));
   }
   uint64_t zeroed = flight.old_valid;
-  for (size_t i = 0; i < flight.pieces.size(); ++i) {
-    const Flight::Piece& piece = flight.pieces[i];
+  for (const Flight::Piece& piece : flight.pieces) {
+    if (flight.is_compressed) break;
     const uint64_t start = piece.first * unit_bytes_;
     if (start > zeroed) TRY(add_zeros(flight.after, zeroed, start, requests));
     zeroed = std::max(zeroed, piece.end() * unit_bytes_);
-    TRY(add_piece(flight, i, requests));
+    TRY(add_piece(flight, piece, requests));
   }
   return requests.empty() ? Result<>() : volume_.device().transfer(requests);
 }
@@ -250,13 +256,13 @@ Result<> Stream::send_if_many(std::vector<IoRequest>& requests) {
   return {};
 }
 
-Result<> Stream::add_piece(const Flight& flight, size_t index, std::vector<IoRequest>& requests) {
-  const Flight::Piece& piece = flight.pieces[index];
+Result<> Stream::add_piece(const Flight& flight, const Flight::Piece& piece,
+                           std::vector<IoRequest>& requests) {
   const Vcn start(piece.first * clusters_per_unit_);
   const Vcn stop(piece.end() * clusters_per_unit_);
   const auto runs = flight.after.runs();
   for (size_t i = flight.after.index_of(start); i < runs.size() && runs[i].vcn < stop; ++i) {
-    // In the last unit there may be holes behind the end of the file.
+    // In the last unit there may be holes behind the end of the file; in a packed one, behind it.
     if (runs[i].lcn.is_hole()) continue;
     const Vcn from = std::max(runs[i].vcn, start);
     const Vcn to = std::min(runs[i].end(), stop);
@@ -351,6 +357,7 @@ Result<> Stream::log(const Flight& flight) {
 void Stream::land(Flight& flight) {
   const ExclusiveLock lock(mutex_);
   planned_ = nullptr;
+  flight_claimed_ = 0;
   if (flight.changes_runs || flight.was_resident) runs_ = std::move(flight.after);
   if (!flight.released.empty()) ++count_frees_;
   resident_ = false;
@@ -365,6 +372,7 @@ void Stream::land(Flight& flight) {
 void Stream::abandon(Flight& flight) {
   const ExclusiveLock lock(mutex_);
   planned_ = nullptr;
+  flight_claimed_ = 0;
   if (!flight.claimed.empty()) {
     promised_ += flight.wanted().raw();
     volume_.clusters().unclaim_to_promise(flight.claimed);

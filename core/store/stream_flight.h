@@ -9,15 +9,17 @@
 
 namespace ntfs {
 
+/// Units whose memory is contiguous.
+struct Stream::FlightPiece {
+  uint64_t first = 0;
+  uint64_t count = 0;
+  const std::byte* memory = nullptr;
+  ChunkRef chunk;  ///< keeps the memory
+  uint64_t end() const { return first + count; }
+};
+
 struct Stream::Flight {
-  /// Units whose memory is contiguous.
-  struct Piece {
-    uint64_t first = 0;
-    uint64_t count = 0;
-    const std::byte* memory = nullptr;
-    ChunkRef chunk;  ///< keeps the memory
-    uint64_t end() const { return first + count; }
-  };
+  using Piece = FlightPiece;
   /// Neighbouring clusters that get new lcns, to be claimed: they have none, or shared ones.
   struct Stretch {
     Vcn vcn;
@@ -28,12 +30,14 @@ struct Stream::Flight {
   };
 
   std::vector<Piece> pieces;
+  std::vector<Piece> packed;  ///< is_compressed: of each unit that is no hole, what is written
   std::vector<Stretch> stretches;
   size_t shared_parts = 0;       ///< runs of shared clusters in them: each is released by itself
   size_t most_shared_parts = 0;  ///< that one transaction takes
   uint64_t most_clusters = 0;    ///< of the stretches, with as many of them
   bool needs_extra = false;      ///< an allocation: without its clusters it fails
   bool is_foreign = false;       ///< the memory is a caller's
+  bool is_compressed = false;    ///< the pieces' units are packed, and get all their clusters anew
   bool sets_file_size = false;   ///< nothing else is buffered: the file size in memory goes to disk
   uint64_t end_unit = 0;         ///< one past the last unit
   uint64_t file_size = 0;        ///< in memory when it began

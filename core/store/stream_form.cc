@@ -13,7 +13,7 @@ Result<> Stream::set_valid_data_length(uint64_t length) {
   const MutexLock change(change_mutex_);
   TRY(sweep(Sweep::Everything, Form::AsFits));
   const ExclusiveLock lock(mutex_);
-  if (length < valid_ || length > file_size_) return NtStatus::InvalidParameter;
+  if (compressed_ || length < valid_ || length > file_size_) return NtStatus::InvalidParameter;
   if (!resident_ && length > disk_valid_) {
     const uint64_t clusters = divide_up(length, cluster_size_);
     if (count_allocated(runs_, Vcn(0), clusters) != clusters) return NtStatus::InvalidParameter;
@@ -50,6 +50,7 @@ Result<bool> Stream::is_sparse() {
 
 Result<> Stream::set_sparse(Sparse wanted) {
   TRY(ensure_writable());
+  if (TRY(is_compressed())) return NtStatus::NotSupported;
   if (TRY(is_sparse()) == (wanted == Sparse::Yes)) return {};
   const MutexLock change(change_mutex_);
   uint64_t end = 0;

@@ -45,6 +45,8 @@ Result<> Stream::allocate(uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_end(offset, length));
   TRY(ensure_writable());
   const MutexLock change(change_mutex_);
+  // What a unit takes shows when it is written.
+  if (TRY(is_compressed())) return NtStatus::NotSupported;
   TRY(sweep(Sweep::Everything, Form::Nonresident));
   TRY(fill_holes(offset, offset + length));
   if (keep == KeepSize::No) TRY(grow(offset + length));
@@ -114,6 +116,10 @@ Vcn Stream::plan_filling(Flight& flight, Vcn from, Vcn to) {
 Result<> Stream::punch(uint64_t offset, uint64_t length) {
   TRY(ensure_writable());
   const MutexLock change(change_mutex_);
+  return punch_locked(offset, length);
+}
+
+Result<> Stream::punch_locked(uint64_t offset, uint64_t length) {
   const ExclusiveLock lock(mutex_);
   if (length == 0 || offset >= file_size_) return {};
   const uint64_t end = length < file_size_ - offset ? offset + length : file_size_;
@@ -213,6 +219,11 @@ Result<> Stream::zero(uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_end(offset, length));
   TRY(ensure_writable());
   const MutexLock change(change_mutex_);
+  if (TRY(is_compressed())) {
+    TRY(punch_locked(offset, length));
+    if (keep == KeepSize::No) TRY(grow(offset + length));
+    return {};
+  }
   TRY(sweep(Sweep::Everything, Form::Nonresident));
   TRY(ensure_space_for_copies(offset, offset + length));
   TRY(fill_holes(offset, offset + length));

@@ -3,7 +3,7 @@
 // ones; write-back puts the unit into those and lets the shared ones go.
 //
 // Invariant while something is on its way to the device: no cluster behind the valid data length is
-// shared (drop_shared_tail), and where the one that it lies in is, its unit is buffered before any
+// shared (drop_unsafe_tail), and where the one that it lies in is, its unit is buffered before any
 // behind it (bring_in_tail). So zeros of a gap go to this stream's own clusters only.
 
 #include <algorithm>
@@ -36,11 +36,13 @@ size_t Stream::most_shared_parts() const {
 /// Clusters of buffered units that others take the place of.
 uint64_t Stream::count_replaced(const Runlist& runs) const {
   ClusterRefcounts* refcounts = volume_.refcounts();
-  if (refcounts == nullptr) return 0;
+  if (refcounts == nullptr && !compressed_) return 0;
   uint64_t total = 0;
   for (const auto& [first, segment] : buffer_.segments()) {
-    total += count_shared(refcounts, runs, Vcn(first * clusters_per_unit_),
-                          segment.count * clusters_per_unit_);
+    const Vcn start(first * clusters_per_unit_);
+    const uint64_t count = segment.count * clusters_per_unit_;
+    total += compressed_ ? count_allocated(runs, start, count)
+                         : count_shared(refcounts, runs, start, count);
   }
   return total;
 }
@@ -48,15 +50,18 @@ uint64_t Stream::count_replaced(const Runlist& runs) const {
 // Writing beside what is shared.
 
 /// A crash amid a truncation leaves clusters behind the end, which may be shared: lets them go.
-Result<> Stream::drop_shared_tail() {
+/// Those behind the end of a compressed stream, too: nobody writes zeros over them.
+Result<> Stream::drop_unsafe_tail() {
   ClusterRefcounts* refcounts = volume_.refcounts();
-  if (refcounts == nullptr) return {};
   const ExclusiveLock lock(mutex_);
-  if (resident_) return {};
-  for (Vcn at(divide_up(disk_valid_, cluster_size_)); at < runs_.end();) {
+  if (resident_ || (refcounts == nullptr && !compressed_)) return {};
+  const uint64_t end = align_up(disk_valid_, compressed_ ? unit_bytes_.load() : cluster_size_);
+  for (Vcn at(end / cluster_size_); at < runs_.end();) {
     const Run run = runs_.find(at);
     ClusterCount count = run.count;
-    if (!run.lcn.is_hole()) {
+    if (!run.lcn.is_hole() && compressed_) {
+      TRY(log_punch(at, at + count));
+    } else if (!run.lcn.is_hole()) {
       const auto part = refcounts->first_part({run.lcn, run.count});
       count = part.run.count;
       if (part.is_shared) TRY(log_punch(at, at + count));
@@ -66,11 +71,17 @@ Result<> Stream::drop_shared_tail() {
   return {};
 }
 
-/// Whether the valid data ends inside a shared cluster that is not buffered, before `unit`.
-bool Stream::has_shared_tail_before(uint64_t unit) const {
-  if (volume_.refcounts() == nullptr || resident_ || disk_valid_ % cluster_size_ == 0) return false;
+/// Whether the valid data ends inside what cannot be zeroed in place, before `unit`: a shared
+/// cluster or a compression unit that is not buffered.
+bool Stream::has_unsafe_tail_before(uint64_t unit) const {
+  if (resident_) return false;
   const uint64_t tail = disk_valid_ / unit_bytes_;
   if (tail >= unit || buffer_.contains(tail)) return false;
+  if (compressed_) {
+    return disk_valid_ % unit_bytes_ != 0 &&
+           count_allocated(runs_, Vcn(tail * clusters_per_unit_), clusters_per_unit_) != 0;
+  }
+  if (volume_.refcounts() == nullptr || disk_valid_ % cluster_size_ == 0) return false;
   return count_shared(volume_.refcounts(), runs_, Vcn(disk_valid_ / cluster_size_), 1) != 0;
 }
 
@@ -180,6 +191,7 @@ Result<std::optional<uint64_t>> Stream::try_share(Stream& source, Clone& clone) 
   bool must_seal_source = false;
   {
     const PairLock<SharedMutex> lock(mutex_, source.mutex_);
+    if (compressed_ || source.compressed_) return NtStatus::NotSupported;
     // Somebody wrote meanwhile.
     if (is_dirty() || source.is_dirty()) return std::optional<uint64_t>();
     if (clone.from + clone.length > align_up(source.file_size_, cluster_size_)) {

@@ -75,7 +75,7 @@ Vcn Stream::runs_needed(uint64_t size) const {
   if (size % unit_bytes_ != 0 && buffer_.contains(last)) {
     return Vcn((last + 1) * clusters_per_unit_);
   }
-  return Vcn(divide_up(size, cluster_size_));
+  return Vcn(align_up(size, compressed_ ? unit_bytes_.load() : cluster_size_) / cluster_size_);
 }
 
 /// Nonresident: cuts sizes and runs on disk. The first transaction sets the sizes; what later ones
@@ -120,6 +120,7 @@ Result<> Stream::cut_step(uint64_t size, Vcn end) {
   TRY(transaction.begin());
   Runlist after = runs_;
   TRY(free_from_end(transaction, after, end));
+  pad_to_unit(after);
   ondisk::AttributeSizes sizes;
   sizes.allocated = after.end().raw() * cluster_size_;
   sizes.total_allocated = after.allocated().raw() * cluster_size_;
@@ -155,7 +156,8 @@ Result<> Stream::trim(uint64_t bytes) {
   const MutexLock change(change_mutex_);
   const ExclusiveLock lock(mutex_);
   if (resident_) return {};
-  return cut_runs(file_size_, std::max(runs_needed(file_size_), Vcn(bytes / cluster_size_)));
+  const Vcn kept(align_up(bytes, compressed_ ? unit_bytes_.load() : cluster_size_) / cluster_size_);
+  return cut_runs(file_size_, std::max(runs_needed(file_size_), kept));
 }
 
 Result<> Stream::discard() {

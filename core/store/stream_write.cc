@@ -25,6 +25,7 @@ struct Stream::Prepared {
   std::vector<Part> parts;
   uint64_t first_unit = 0;
   uint64_t end_unit = 0;
+  uint64_t unit_bytes = 0;
 };
 
 Result<> Stream::write(uint64_t offset, ByteView from, Buffering buffering) {
@@ -87,16 +88,18 @@ Result<uint64_t> Stream::write_buffered(const Place& place, ByteView from) {
 
 Stream::Prepared Stream::prepare(uint64_t offset, ByteView from) const {
   Prepared prepared;
-  const uint64_t first = divide_up(offset, unit_bytes_);
-  const uint64_t end = (offset + from.size()) / unit_bytes_;
-  if (end <= first || (end - first) * unit_bytes_ < kLargeWrite) return prepared;
+  const uint64_t unit_bytes = unit_bytes_;
+  const uint64_t first = divide_up(offset, unit_bytes);
+  const uint64_t end = (offset + from.size()) / unit_bytes;
+  if (end <= first || (end - first) * unit_bytes < kLargeWrite) return prepared;
+  prepared.unit_bytes = unit_bytes;
   prepared.first_unit = first;
   prepared.end_unit = end;
-  const uint64_t most = std::max<uint64_t>(kChunkBytes / unit_bytes_, 1);
+  const uint64_t most = std::max<uint64_t>(kChunkBytes / unit_bytes, 1);
   for (uint64_t unit = first; unit < end;) {
     const uint64_t units = std::min(end - unit, most);
     const ByteView part =
-        from.subspan(unit * unit_bytes_ - offset, static_cast<size_t>(units * unit_bytes_));
+        from.subspan(unit * unit_bytes - offset, static_cast<size_t>(units * unit_bytes));
     ChunkRef chunk = make_full_chunk(volume_.buffers(), part.size());
     std::memcpy(chunk->piece.bytes().data(), part.data(), part.size());
     prepared.parts.push_back({std::move(chunk), units});
@@ -114,7 +117,7 @@ Result<uint64_t> Stream::try_buffer(const Place& place, ByteView from, const Pre
   TRY(keep_resident_value());
   const uint64_t end = offset + from.size();
   const uint64_t first = offset / unit_bytes_;
-  if (has_shared_tail_before(first)) TRY(bring_in_tail());
+  if (has_unsafe_tail_before(first)) TRY(bring_in_tail());
   TRY(promise_units(first, divide_up(end, unit_bytes_) - first));
   const auto ready = bring_in_edges(offset, end);
   if (!ready) {
@@ -122,7 +125,8 @@ Result<uint64_t> Stream::try_buffer(const Place& place, ByteView from, const Pre
     note_state();
     return ready.error();
   }
-  copy_in(offset, from, prepared);
+  // The stream may have become compressed, or plain, since it was prepared.
+  copy_in(offset, from, prepared.unit_bytes == unit_bytes_ ? prepared : Prepared{});
   file_size_ = std::max(file_size_, end);
   valid_ = std::max(valid_, end);
   note_state();
@@ -190,8 +194,8 @@ Result<> Stream::zero_edge(uint64_t from, uint64_t to) {
   if (!buffer_.contains(unit)) {
     const uint64_t stop = std::min(to, disk_valid_);
     if (from >= stop) return {};
-    const uint64_t first = from / cluster_size_;
-    if (count_allocated(runs_, Vcn(first), divide_up(stop, cluster_size_) - first) == 0) return {};
+    const Vcn first(unit * clusters_per_unit_);
+    if (count_allocated(runs_, first, clusters_per_unit_) == 0) return {};
     TRY(promise_units(unit, 1));
     const uint64_t start = unit * unit_bytes_;
     const auto ready = bring_in(unit, from - start, to - start);
@@ -207,7 +211,7 @@ Result<> Stream::zero_edge(uint64_t from, uint64_t to) {
 // Unbuffered writes.
 //   allocated, below the valid data length, nothing buffered there: in place, side by side
 //   whole units: clusters, data, sizes in one go, from the caller's memory
-//   else: through the buffer, and out at once
+//   else, and where the stream is compressed: through the buffer, and out at once
 
 Result<> Stream::write_unbuffered(uint64_t offset, ByteView from) {
   const uint64_t block = volume_.device().logical_block_size();
@@ -233,7 +237,7 @@ Result<> Stream::write_unbuffered(uint64_t offset, ByteView from) {
 bool Stream::is_plain_overwrite(uint64_t offset, uint64_t length) const {
   const uint64_t end = offset + length;
   // On disk, the valid data length may be ahead: whole units go out.
-  if (resident_ || end > std::min(valid_, disk_valid_)) return false;
+  if (resident_ || compressed_ || end > std::min(valid_, disk_valid_)) return false;
   const uint64_t first_unit = offset / unit_bytes_;
   if (buffer_.overlaps(first_unit, divide_up(end, unit_bytes_) - first_unit)) return false;
   const uint64_t first = offset / cluster_size_;

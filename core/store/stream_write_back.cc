@@ -51,7 +51,7 @@ Result<> Stream::sweep(Sweep kind, Form form) {
 }
 
 Result<> Stream::sweep_steps(Sweep kind, Form form) {
-  TRY(drop_shared_tail());
+  TRY(drop_unsafe_tail());
   if (form == Form::Nonresident) {
     const ExclusiveLock lock(mutex_);
     TRY(keep_resident_value());
@@ -147,11 +147,15 @@ bool Stream::begin_flight(Flight& flight, uint64_t cursor, Sweep kind) {
   const ExclusiveLock lock(mutex_);
   flight.file_size = file_size_;
   note_disk_state(flight);
-  collect(flight, cursor, kind);
+  if (compressed_) {
+    collect_compressed(flight, cursor);
+  } else {
+    collect(flight, cursor, kind);
+  }
   const bool has_units = !flight.pieces.empty();
   if (!has_units && (kind == Sweep::Relief || file_size_ == disk_file_size_)) return false;
   flight.sets_file_size = !has_units || buffer_.from(flight.end_unit) == buffer_.segments().end();
-  fill_gaps(flight);
+  if (!compressed_) fill_gaps(flight);
   return true;
 }
 
@@ -246,7 +250,7 @@ Result<bool> Stream::write_through(uint64_t offset, ByteView from) {
   const MutexLock change(change_mutex_);
   // What lies below goes first.
   if (is_dirty()) TRY(sweep(Sweep::Everything, Form::AsFits));
-  TRY(drop_shared_tail());
+  TRY(drop_unsafe_tail());
   while (!from.empty()) {
     Flight flight;
     if (!TRY(begin_direct(flight, offset, from))) return false;
@@ -262,8 +266,8 @@ Result<bool> Stream::begin_direct(Flight& flight, uint64_t offset, ByteView from
   const ExclusiveLock lock(mutex_);
   const uint64_t first = offset / unit_bytes_;
   const uint64_t count = from.size() / unit_bytes_;
-  if (is_value_on_disk() || buffer_.overlaps(first, count)) return false;
-  if (has_shared_tail_before(first)) return false;
+  if (is_value_on_disk() || compressed_ || buffer_.overlaps(first, count)) return false;
+  if (has_unsafe_tail_before(first)) return false;
   TRY(promise_units(first, count));
   // Nobody changes what is in flight.
   auto* memory = const_cast<std::byte*>(from.data());

@@ -21,6 +21,8 @@ struct Exercise {
   int operations = 300;
   uint64_t seed = 1;
   uint64_t left_bytes = 0;  ///< free space when it begins; 0: as it is
+  Compression compression =
+      Compression::None;  ///< when it begins; changes on the way if it is some
 };
 
 class RandomOperations {
@@ -41,6 +43,16 @@ class RandomOperations {
   int count_full() const { return count_full_; }
 
  private:
+  bool compresses() const { return exercise_.compression != Compression::None; }
+  /// Where it counts, some can be compressed, and some a lot.
+  ByteVector bytes(size_t count) {
+    const uint64_t kind = compresses() ? below(4) : 0;
+    if (kind == 0) return pattern(count, random_());
+    ByteVector bytes(count);
+    const uint64_t step = 1 + below(200);
+    for (size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::byte>(kind == 1 ? 0 : i / step);
+    return bytes;
+  }
   uint64_t below(uint64_t limit) { return random_() % limit; }
   uint64_t length() {
     switch (below(4)) {
@@ -76,20 +88,22 @@ class RandomOperations {
       case 0:
       case 1:
       case 2:
-        return checked_.write(at, pattern(count, random_()), Buffering::Buffered);
+        return checked_.write(at, bytes(count), Buffering::Buffered);
       case 3:
-        return checked_.write(at, pattern(count, random_()), Buffering::Unbuffered);
+        return checked_.write(at, bytes(count), Buffering::Unbuffered);
       case 4:
       case 5:
         return checked_.write(align_down(at, exercise_.cluster_size),
-                              pattern(align_up(count, exercise_.cluster_size), random_()),
+                              bytes(align_up(count, exercise_.cluster_size)),
                               Buffering::Unbuffered);
       case 6:
-        return checked_.append(pattern(count, random_()));
+        return checked_.append(bytes(count));
       case 7:
         return checked_.set_size(below(3) == 0 ? below(2000) : at);
-      case 8:
-        return checked_.allocate(at, count, keep);
+      case 8: {
+        const NtStatus status = checked_.allocate(at, count, keep);
+        return compresses() && status == NtStatus::NotSupported ? NtStatus::Success : status;
+      }
       case 9:
         return checked_.punch(at, count);
       case 10:
@@ -105,7 +119,10 @@ class RandomOperations {
         return NtStatus::Success;
       default:
         if (below(3) == 0) checked_.remount();
-        return NtStatus::Success;
+        if (!compresses() || below(3) != 0) return NtStatus::Success;
+        return checked_.stream()
+            .set_compression(below(3) == 0 ? Compression::None : Compression::Lznt1)
+            .error();
     }
   }
 
@@ -127,6 +144,9 @@ int run(const Exercise& exercise) {
   }
   const ClusterCount free_before = scratch.volume().clusters().free_clusters();
   Checked checked(scratch, reference);
+  if (exercise.compression != Compression::None) {
+    EXPECT_TRUE(checked.stream().set_compression(exercise.compression).has_value());
+  }
   RandomOperations operations(checked, exercise);
   for (int i = 0; i < exercise.operations; ++i) {
     SCOPED_TRACE("seed " + std::to_string(exercise.seed) + ", operation " + std::to_string(i));
@@ -164,6 +184,29 @@ TEST(Stream, AgreesWithItsModelOnAFullVolume) {
     count_full += run({4096, 12 * kMiB, 3 * kMiB, 300, seed, kMiB});
   }
   EXPECT_GT(count_full, 5);
+}
+
+TEST(CompressedStream, AgreesWithItsModelOnClustersOf4096) {
+  for (uint64_t seed = 51; seed <= 53; ++seed) {
+    run({4096, 48 * kMiB, 3 * kMiB, 300, seed, 0, Compression::Lznt1});
+  }
+}
+TEST(CompressedStream, AgreesWithItsModelOnClustersOf512) {
+  for (uint64_t seed = 61; seed <= 62; ++seed) {
+    run({512, 48 * kMiB, kMiB, 300, seed, 0, Compression::Lznt1});
+  }
+}
+TEST(CompressedStream, AgreesWithItsModelNearTheResidentLimit) {
+  for (uint64_t seed = 71; seed <= 72; ++seed) {
+    run({4096, 48 * kMiB, 3000, 300, seed, 0, Compression::Lznt1});
+  }
+}
+TEST(CompressedStream, AgreesWithItsModelOnAFullVolume) {
+  int count_full = 0;
+  for (uint64_t seed = 81; seed <= 83; ++seed) {
+    count_full += run({4096, 12 * kMiB, 3 * kMiB, 300, seed, kMiB, Compression::Lznt1});
+  }
+  EXPECT_GT(count_full, 3);
 }
 
 }  // namespace

@@ -224,10 +224,10 @@ TEST(Stream, SurvivesImpossibleSizes) {
   EXPECT_EQ(f.scratch.check(), "");
 }
 
-TEST(Stream, RefusesCompressedAndEncryptedData) {
+TEST(Stream, RefusesEncryptedDataAndUnknownCompression) {
   ScratchVolume scratch(kSmall);
-  for (const uint16_t flag :
-       {ondisk::AttributeFlags::Encrypted, ondisk::AttributeFlags::Compressed}) {
+  constexpr uint16_t kOtherMethod = 0x0002;
+  for (const uint16_t flag : {ondisk::AttributeFlags::Encrypted, kOtherMethod}) {
     const FileReference reference = scratch.make_file();
     std::vector<ntfs::Run> list;
     ASSERT_EQ(in_transaction(scratch.volume(),

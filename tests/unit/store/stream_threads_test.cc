@@ -35,7 +35,8 @@ void exercise_part(Stream& stream, uint64_t start, uint64_t length, uint64_t see
       case 0:
       case 1:
       case 2: {
-        const ByteVector bytes = pattern(count, random());
+        ByteVector bytes = pattern(count, random());
+        if (random() % 2 == 0) std::fill_n(bytes.begin(), count * 3 / 4, bytes[0]);
         const AlignedBuffer memory = aligned(bytes);
         const auto buffering = random() % 3 == 0 ? Buffering::Unbuffered : Buffering::Buffered;
         ASSERT_TRUE(stream.write(start + at, memory.bytes().first(count), buffering).has_value());
@@ -63,30 +64,37 @@ void exercise_part(Stream& stream, uint64_t start, uint64_t length, uint64_t see
   ASSERT_EQ(difference(model, read(stream, start, length)), "");
 }
 
-TEST(Stream, LetsThreadsShareAFile) {
-  for (const uint32_t cluster_size : {4096u, 512u}) {
-    Fixture f({64 * kMiB, cluster_size, 1024});
-    constexpr uint64_t kPart = 700001;
-    constexpr uint64_t kThreads = 4;
-    ASSERT_TRUE(f.stream().set_size(kPart * kThreads).has_value());
-    std::atomic<bool> stop{false};
-    std::thread flusher([&] {
-      while (!stop) {
-        EXPECT_TRUE(f.volume().commit().has_value());
-        (void)f.stream().next_range(0, RangeKind::Hole).has_value();
-        (void)f.stream().sizes().has_value();
-      }
-    });
-    std::vector<std::thread> threads;
-    for (uint64_t i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&, i] { exercise_part(f.stream(), i * kPart, kPart, 100 + i); });
+void share_a_file(uint32_t cluster_size, Compression compression) {
+  Fixture f({64 * kMiB, cluster_size, 1024});
+  ASSERT_TRUE(f.stream().set_compression(compression).has_value());
+  constexpr uint64_t kPart = 700001;
+  constexpr uint64_t kThreads = 4;
+  ASSERT_TRUE(f.stream().set_size(kPart * kThreads).has_value());
+  std::atomic<bool> stop{false};
+  std::thread flusher([&] {
+    while (!stop) {
+      EXPECT_TRUE(f.volume().commit().has_value());
+      (void)f.stream().next_range(0, RangeKind::Hole).has_value();
+      (void)f.stream().sizes().has_value();
     }
-    for (std::thread& thread : threads) thread.join();
-    stop = true;
-    flusher.join();
-    EXPECT_TRUE(f.checked.file().write_back().has_value());
-    EXPECT_EQ(f.scratch.check(), "");
+  });
+  std::vector<std::thread> threads;
+  for (uint64_t i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] { exercise_part(f.stream(), i * kPart, kPart, 100 + i); });
   }
+  for (std::thread& thread : threads) thread.join();
+  stop = true;
+  flusher.join();
+  EXPECT_TRUE(f.checked.file().write_back().has_value());
+  EXPECT_EQ(f.scratch.check(), "");
+}
+
+TEST(Stream, LetsThreadsShareAFile) {
+  for (const uint32_t cluster_size : {4096u, 512u}) share_a_file(cluster_size, Compression::None);
+}
+
+TEST(CompressedStream, LetsThreadsShareAFile) {
+  for (const uint32_t cluster_size : {4096u, 512u}) share_a_file(cluster_size, Compression::Lznt1);
 }
 
 TEST(Stream, GivesEachAppendAPlaceOfItsOwn) {
