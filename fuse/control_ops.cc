@@ -1,6 +1,10 @@
 #include "fuse/control_ops.h"
 
+#include <linux/fs.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include "core/fsa/usn_life_cycle.h"
 #include "fuse/filesystem.h"
@@ -74,6 +78,33 @@ Result<ByteVector> remove(const Control& control) {
   return ByteVector();
 }
 
+/// The volume in steps, so that whoever waits can be interrupted between them.
+Result<fstrim_range> trim(const Control& control, fstrim_range range) {
+  constexpr uint64_t kStep = uint64_t{64} << 30;
+  ObjectStore& store = control.filesystem().store();
+  const StoreInformation volume = store.query_store();
+  const uint64_t size = volume.clusters_total * volume.cluster_size;
+  if (range.start >= size) return NtStatus::InvalidParameter;
+  const uint64_t end = range.start + std::min<uint64_t>(range.len, size - range.start);
+  uint64_t trimmed = 0;
+  for (uint64_t at = range.start; at < end; at += kStep) {
+    if (fuse_req_interrupted(control.request) != 0) return NtStatus::Cancelled;
+    trimmed += TRY(store.trim({at, std::min(kStep, end - at), range.minlen}));
+  }
+  range.len = trimmed;
+  return range;
+}
+
+/// As the kernel's own file systems answer it. Source: ioctl_fitrim in fstrim(8), linux/fs.h.
+void answer_trim(Reply& reply, const Control& control) {
+  fstrim_range range;
+  if (control.input.size() != sizeof(range)) return reply.status(NtStatus::InvalidParameter);
+  std::memcpy(&range, control.input.data(), sizeof(range));
+  const auto trimmed = trim(control, range);
+  if (!trimmed) return reply.status(trimmed.error());
+  reply.filled(bytes_of(*trimmed));
+}
+
 Result<ByteVector> answer(const Control& control, unsigned command) {
   switch (command) {
     case UsnIoctl::Query:
@@ -106,6 +137,7 @@ bool is_known(unsigned command) {
     case UsnIoctl::WriteCloseRecord:
     case UsnIoctl::Create:
     case UsnIoctl::Delete:
+    case FITRIM:
       return true;
     default:
       return false;
@@ -125,6 +157,7 @@ void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file
                         (flags & FUSE_IOCTL_DIR) != 0,
                         {static_cast<const std::byte*>(input), input_bytes},
                         output_bytes};
+  if (command == FITRIM) return answer_trim(reply, control);
   if (command == UsnIoctl::Read) {
     const auto raw = view_as<ReadUsnJournalDataV1>(control.input);
     if (!raw) return reply.status(NtStatus::InvalidParameter);

@@ -42,6 +42,8 @@ constexpr std::array kFlags = {
     Flag{"hide_hid_files", &MountOptions::hide_hidden_files, true},
     Flag{"nohidden", &MountOptions::hide_hidden_files, true},
     Flag{"hide_dot_files", &MountOptions::hide_dot_files, true},
+    Flag{"discard", &MountOptions::discard, true},
+    Flag{"nodiscard", &MountOptions::discard, false},
     Flag{"usn", &MountOptions::usn, true},
     Flag{"nousn", &MountOptions::usn, false},
     Flag{"writeback", &MountOptions::writeback, true},
@@ -93,9 +95,7 @@ constexpr std::array kMeaningless = {
     Meaningless{"max_read", "requests have the largest size anyway"},
     Meaningless{"no_def_opts", "there is nothing to switch off"},
     Meaningless{"noacsrules", "there are no such rules"},
-    Meaningless{"discard", "freed clusters are not discarded in this version"},
     Meaningless{"strictatime", "reading does not change access times"},
-    Meaningless{"nodiscard", "freed clusters are not discarded in this version"},
 };
 
 /// Known, and not to be ignored: the user would rely on it.

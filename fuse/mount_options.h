@@ -25,6 +25,7 @@ struct MountOptions {
   bool hide_hidden_files = false;
   bool hide_dot_files = false;
   bool writeback = true;
+  bool discard = false;          ///< tell the device of freed clusters
   bool usn = true;               ///< record changes where the volume has a change journal
   bool mandatory_locks = false;  ///< locks=mandatory; then not writeback
   bool nofail = false;           ///< a SOURCE that is not there is no error

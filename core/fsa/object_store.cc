@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base/trace.h"
 #include "core/fsa/names.h"
 #include "core/fsa/usn_life_cycle.h"
@@ -88,6 +90,21 @@ StoreInformation ObjectStore::query_store() {
   information.file_records += room;
   information.file_records_free = room;
   return information;
+}
+
+Result<uint64_t> ObjectStore::trim(const TrimRange& range) {
+  if (!volume_->is_writable()) return NtStatus::MediaWriteProtected;
+  const uint64_t cluster = volume_->geometry().cluster_size;
+  const uint64_t total = volume_->geometry().total_clusters;
+  if (range.offset >= total * cluster) return NtStatus::InvalidParameter;
+  const uint64_t length = std::min(range.length, total * cluster - range.offset);
+  const uint64_t first = divide_up(range.offset, cluster);
+  const uint64_t end = (range.offset + length) / cluster;
+  if (first >= end) return uint64_t{0};
+  if (volume_->clusters().has_freed()) TRY(volume_->checkpoint());
+  const auto trimmed = TRY(volume_->clusters().trim({Lcn(first), ClusterCount(end - first)},
+                                                    ClusterCount(divide_up(range.least, cluster))));
+  return trimmed.raw() * cluster;
 }
 
 }  // namespace ntfs

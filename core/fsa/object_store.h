@@ -130,6 +130,15 @@ class ObjectStore {
 
   Volume& volume() { return *volume_; }
   StoreInformation query_store();
+  /// A range of the volume, in bytes.
+  struct TrimRange {
+    uint64_t offset = 0;
+    uint64_t length = 0;  ///< may reach past the end
+    uint64_t least = 0;   ///< free space in shorter pieces is left alone
+  };
+  /// Tells the device of the free space there: how many bytes. MediaWriteProtected, NotSupported,
+  /// InvalidParameter (begins past the end).
+  Result<uint64_t> trim(const TrimRange& range);
 
   // Finding.
   FilePtr root();

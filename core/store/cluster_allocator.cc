@@ -36,7 +36,8 @@ uint64_t count_clear(ByteView bytes, uint64_t bits) {
 }  // namespace
 
 ClusterAllocator::ClusterAllocator(PageCache& pages, Journal& journal, BlockDevice& device,
-                                   MetadataStreamRef bitmap, const ondisk::VolumeGeometry& geometry)
+                                   MetadataStreamRef bitmap, const ondisk::VolumeGeometry& geometry,
+                                   Discard discard)
     : pages_(pages),
       journal_(journal),
       device_(device),
@@ -44,6 +45,7 @@ ClusterAllocator::ClusterAllocator(PageCache& pages, Journal& journal, BlockDevi
       cluster_size_(geometry.cluster_size),
       total_clusters_(geometry.total_clusters),
       slack_(std::min<uint64_t>(geometry.total_clusters / 64, kMostSlack)),
+      discards_(discard == Discard::Yes),
       page_free_(divide_up(geometry.total_clusters, kBitsPerPage)) {}
 
 Result<> ClusterAllocator::load() {
@@ -156,7 +158,9 @@ void ClusterAllocator::give_back(ClusterRun run) {
   if (end < taken_end) taken_[end] = taken_end - end;
 }
 
+/// Without discards, what may be used again is so at once.
 void ClusterAllocator::reclaim() {
+  if (discards_.load()) return;
   const uint64_t completed = journal_.completed_interval();
   // They stand in the order of their intervals.
   if (freed_.empty() || freed_.front().interval > completed) return;

@@ -3,8 +3,10 @@
 // Free space: $Bitmap, plus what memory knows better: runs that are claimed for data on its way to
 // the device, runs freed but not yet reusable, and space promised to buffered data.
 //
-// Locks: bitmap pages by Journal::metadata_lock; the rest by mutex_.
+// Locks: bitmap pages by Journal::metadata_lock; the rest by mutex_. Sources: cluster_allocator.cc,
+// cluster_discard.cc (what the device is told of free clusters).
 
+#include <atomic>
 #include <map>
 #include <vector>
 
@@ -19,9 +21,13 @@ class Journal;
 
 class ClusterAllocator final : public Participant {
  public:
+  /// Whether the device is told of freed clusters before they are used again.
+  enum class Discard { No, Yes };
+
   /// `bitmap`: the stream of $Bitmap. References must outlive the allocator.
   ClusterAllocator(PageCache& pages, Journal& journal, BlockDevice& device,
-                   MetadataStreamRef bitmap, const ondisk::VolumeGeometry& geometry);
+                   MetadataStreamRef bitmap, const ondisk::VolumeGeometry& geometry,
+                   Discard discard);
   /// Counts the free clusters. Reads the whole $Bitmap once.
   Result<> load();
 
@@ -61,6 +67,13 @@ class ClusterAllocator final : public Participant {
   /// Clears the bits. The clusters become reusable when the checkpoint after the commit is durable.
   Result<> free_clusters(Transaction& transaction, ClusterRun run);
 
+  /// With Discard::Yes: tells the device of the clusters freed before the last checkpoint, which
+  /// are reusable from then on. A device that refuses is not asked again.
+  void discard_freed() EXCLUDES(discard_mutex_, mutex_);
+  /// Tells the device of the free runs in `range` that have at least `least` clusters, except what
+  /// is promised to data. Returns how many clusters. NotSupported, the device's errors.
+  Result<ClusterCount> trim(ClusterRun range, ClusterCount least) EXCLUDES(discard_mutex_, mutex_);
+
   /// Clusters that data avoids while there is other space, so that $MFT grows in one piece.
   void set_mft_zone(ClusterRun zone) EXCLUDES(mutex_);
 
@@ -96,6 +109,11 @@ class ClusterAllocator final : public Participant {
   void take(ClusterRun run) REQUIRES(mutex_);
   void give_back(ClusterRun run) REQUIRES(mutex_);
   void reclaim() REQUIRES(mutex_);
+  Result<> discard(ClusterRun run) REQUIRES(discard_mutex_);
+  std::vector<ClusterRun> extract_completed() EXCLUDES(mutex_);
+  void make_reusable(ClusterRun run) EXCLUDES(mutex_);
+  Result<ClusterRun> take_for_trim(Lcn from, Lcn end, uint64_t least, Lcn& whole_end)
+      EXCLUDES(mutex_);
 
   PageCache& pages_;
   Journal& journal_;
@@ -104,6 +122,8 @@ class ClusterAllocator final : public Participant {
   const uint32_t cluster_size_;
   const uint64_t total_clusters_;
   const uint64_t slack_;  // clusters that are never promised, for metadata
+  std::atomic<bool> discards_;
+  Mutex discard_mutex_{LockRank::Checkpoint};  // one range of the device at a time
   mutable Mutex mutex_{LockRank::ClusterBitmap};
   // Runs that must not be handed out although their bits are clear (claimed, or freed and not yet
   // reusable): lcn -> length, merged.

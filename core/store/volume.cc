@@ -114,7 +114,8 @@ Result<> Volume::load(std::string& why_not) {
   TRY(load_log_runs());
   const auto bitmap =
       TRY(metadata_stream(FileReference(ondisk::kBitmapRecord, 6), AttributeType::Data, u""));
-  clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_);
+  clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_,
+                                                 options_.discard);
   TRY(clusters_->load());
   usn_ = std::make_unique<UsnStream>(*this);
   TRY(usn_->load());
@@ -603,10 +604,16 @@ Result<> Volume::commit() {
   return last_commit_;
 }
 
+Result<> Volume::checkpoint() {
+  TRY(journal_->checkpoint());
+  clusters_->discard_freed();
+  return {};
+}
+
 bool Volume::reclaim() {
   const bool has_lingering = refcounts_ != nullptr && refcounts_->has_lingering();
   if (!clusters_->has_freed() && !has_lingering) return false;
-  return journal_->checkpoint().has_value();
+  return checkpoint().has_value();
 }
 
 bool Volume::relieve() {
@@ -640,6 +647,7 @@ void Volume::run_committer() {
     if (journal_->wants_checkpoint() || (due && journal_->has_changes())) {
       (void)journal_->checkpoint().has_value();
     }
+    clusters_->discard_freed();
   }
 }
 
@@ -650,7 +658,9 @@ Result<> Volume::close() {
   if (journal_->log() == nullptr) return {};
   close_all();
   TRY(commit());
-  return journal_->close();
+  TRY(journal_->close());
+  clusters_->discard_freed();
+  return {};
 }
 
 }  // namespace ntfs

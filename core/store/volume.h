@@ -48,6 +48,9 @@ struct VolumeOptions {
   /// stamped before the first change: its readers learn that records are missing.
   enum class UsnRecords { Yes, No };
   UsnRecords usn_records = UsnRecords::Yes;
+  /// Whether the device is told of freed clusters.
+  using Discard = ClusterAllocator::Discard;
+  Discard discard = Discard::No;
 };
 
 class Volume {
@@ -68,6 +71,8 @@ class Volume {
 
   /// Everything that happened before the call is durable when it returns.
   Result<> commit();
+  /// Writes all metadata in place (Journal::checkpoint); freed clusters become reusable.
+  Result<> checkpoint();
   /// After DiskFull: makes freed clusters reusable by a checkpoint. False when there are none, and
   /// a retry makes no sense.
   bool reclaim();

@@ -62,7 +62,7 @@ std::string collect_image(const Start& start, const DiskImage& crashed, const st
   DiskImage disk(&crashed);
   RecordingDevice device(disk, start.shape.sector_size, nullptr);
   std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  auto store = ObjectStore::mount(device, mount_options(start.shape), why_not);
   if (!store) return fmt::format("mounting gives {}: {}", name_of(store.error()), why_not);
   if ((*store)->volume().recovery() == nullptr) return "clean";
   const auto tree = read_tree(**store);

@@ -254,9 +254,9 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return store_.flush();
     case Kind::Checkpoint:
       TRY(store_.flush());
-      return store_.volume().journal().checkpoint();
+      return store_.volume().checkpoint();
     case Kind::BareCheckpoint:
-      return store_.volume().journal().checkpoint();
+      return store_.volume().checkpoint();
     default:
       return change_data(operation, number);
   }

@@ -57,7 +57,7 @@ Trial::Recovered Trial::recover(DiskImage& disk, Recording* recording, size_t us
   Recovered recovered;
   RecordingDevice device(disk, start_.shape.sector_size, recording);
   std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  auto store = ObjectStore::mount(device, mount_options(start_.shape), why_not);
   if (!store) {
     recovered.failure = fmt::format("mounting gives {}: {}", name_of(store.error()), why_not);
     return recovered;

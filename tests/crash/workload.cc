@@ -14,10 +14,11 @@ using Kind = Operation::Kind;
 
 // Running.
 
-ObjectStoreOptions mount_options() {
+ObjectStoreOptions mount_options(const Shape& shape) {
   ObjectStoreOptions options;
   options.volume.commit_interval = std::chrono::milliseconds(0);
   options.volume.cache_bytes = uint64_t{16} << 20;
+  if (shape.discard) options.volume.discard = VolumeOptions::Discard::Yes;
   return options;
 }
 
@@ -60,8 +61,8 @@ const std::vector<Operation>& tree_at_start() {
 
 /// After each operation: what the commit thread would do.
 Result<> keep_up(ObjectStore& store) {
-  Journal& journal = store.volume().journal();
-  return journal.wants_checkpoint() ? journal.checkpoint() : Result<>();
+  Volume& volume = store.volume();
+  return volume.journal().wants_checkpoint() ? volume.checkpoint() : Result<>();
 }
 
 std::string describe(const Operation& operation, size_t number, const Result<>& done) {
@@ -87,7 +88,7 @@ Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeve
     return;
   }
   std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  auto store = ObjectStore::mount(device, mount_options(shape), why_not);
   if (!store) {
     failure = "mount: " + why_not;
     return;
@@ -123,7 +124,7 @@ Run run_workload(const Workload& workload, const Start& start) {
   DiskImage disk(&start.disk);
   RecordingDevice device(disk, start.shape.sector_size, &run.recording);
   std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(), why_not);
+  auto store = ObjectStore::mount(device, mount_options(start.shape), why_not);
   if (!store) {
     run.failure = "mount: " + why_not;
     return run;
@@ -665,8 +666,10 @@ std::optional<Workload> make_workload(const std::string& name) {
   if (parts.size() != 2 || kind == kRandomKinds.end()) return std::nullopt;
   Workload workload;
   workload.name = name;
-  Dice dice(std::stoull(parts[1]));
+  const uint64_t seed = std::stoull(parts[1]);
+  Dice dice(seed);
   workload.shape = random_shape(dice);
+  workload.shape.discard = seed % 3 == 0;
   Model model;
   for (size_t i = 0; i < tree_at_start().size(); ++i) model.apply(tree_at_start()[i], i);
   kind->make(workload, model, dice);

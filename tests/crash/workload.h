@@ -18,6 +18,7 @@ struct Shape {
   uint32_t record_size = 1024;
   uint64_t log_bytes = uint64_t{512} << 10;
   bool reflink = false;
+  bool discard = false;  ///< mounted so that freed clusters are told to the device
   /// What is there at the start: names and small files, or a file of each form.
   enum class Tree { Names, Forms };
   Tree tree = Tree::Names;
@@ -49,7 +50,7 @@ std::optional<Workload> make_workload(const std::string& name);
 Operation random_operation(const Model& model, uint64_t seed);
 
 /// How the rig mounts: deterministic, no thread of the store's does anything by itself.
-ObjectStoreOptions mount_options();
+ObjectStoreOptions mount_options(const Shape& shape);
 
 /// A volume with a small tree, closed. The same for all workloads of a shape.
 struct Start {

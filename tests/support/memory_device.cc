@@ -131,6 +131,7 @@ Result<> MemoryDevice::discard(uint64_t offset, uint64_t length_bytes) {
   }
   if (offset > size_bytes_ || length_bytes > size_bytes_ - offset) return NtStatus::EndOfFile;
   if (read_only_) return NtStatus::MediaWriteProtected;
+  if (!discards_) return NtStatus::NotSupported;
   MutexLock lock(mutex_);
   ++counters_.discards;
   const uint64_t end = offset + length_bytes;

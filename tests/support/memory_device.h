@@ -43,6 +43,9 @@ class MemoryDevice final : public BlockDevice {
   /// Not while other threads use the device.
   void make_read_only() { read_only_ = true; }
 
+  /// Discards give NotSupported. Not while other threads use the device.
+  void refuse_discards() { discards_ = false; }
+
   /// The `nth` write request from now (1 is the next) gives IoDeviceError and changes nothing;
   /// with Forever, so does each one after it.
   void fail_write(uint64_t nth, Lasting lasting = Lasting::Once) EXCLUDES(mutex_);
@@ -74,6 +77,7 @@ class MemoryDevice final : public BlockDevice {
   const uint64_t size_bytes_;
   const uint32_t block_size_;
   bool read_only_ = false;  // changes only while one thread uses the device
+  bool discards_ = true;    // likewise
   mutable Mutex mutex_{LockRank::Device};
   std::unordered_map<uint64_t, std::unique_ptr<std::byte[]>> chunks_ GUARDED_BY(mutex_);
   Counters counters_ GUARDED_BY(mutex_);

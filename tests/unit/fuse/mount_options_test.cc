@@ -98,6 +98,13 @@ TEST(MountOptions, KnowsWhetherFilesAreMeantForSomebody) {
   EXPECT_TRUE(parse("umask=022").options.owner_given);
 }
 
+TEST(MountOptions, DiscardIsOffUnlessGiven) {
+  EXPECT_FALSE(parse("ro").options.discard);
+  EXPECT_TRUE(parse("discard").options.discard);
+  EXPECT_FALSE(parse("discard,nodiscard").options.discard);
+  EXPECT_TRUE(parse("discard").options.notes.empty());
+}
+
 TEST(MountOptions, NorecoverNeedsReadOnly) {
   EXPECT_NE(parse("norecover").error, "");
   EXPECT_EQ(parse("norecover,ro").error, "");

@@ -26,9 +26,10 @@ class ScratchVolume {
     uint32_t cluster_size = 4096;
     uint32_t record_size = 1024;
     bool reflink = false;
+    VolumeOptions::Discard discard = VolumeOptions::Discard::No;
   };
 
-  explicit ScratchVolume(const Shape& shape) : device_(shape.size_bytes) {
+  explicit ScratchVolume(const Shape& shape) : discard_(shape.discard), device_(shape.size_bytes) {
     FormatOptions options;
     options.cluster_size = shape.cluster_size;
     options.record_size = shape.record_size;
@@ -106,12 +107,14 @@ class ScratchVolume {
     volume_.reset();
     VolumeOptions options;
     options.commit_interval = std::chrono::minutes(10);
+    options.discard = discard_;
     std::string why_not;
     auto volume = Volume::open(device_, options, why_not);
     ASSERT(volume.has_value());
     volume_ = std::move(volume).value();
   }
 
+  const VolumeOptions::Discard discard_;
   MemoryDevice device_;
   std::unique_ptr<Volume> volume_;
   bool (*ignores_)(const Finding&) = nullptr;
