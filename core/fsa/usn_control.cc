@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/fsa/usn_life_cycle.h"
 #include "core/ondisk/file_record.h"
 #include "core/store/file_records.h"
 #include "core/store/usn_file.h"
@@ -165,23 +166,11 @@ bool is_journaled(const ondisk::FileRecordView& record, uint64_t number) {
 
 }  // namespace
 
-/// Caller holds the metadata lock.
-Result<> UsnControls::check_active() {
-  if (volume_.usn().exists()) return {};
-  const FileReference file(ondisk::kVolumeRecord, 3);
-  Attributes attributes(volume_, file);
-  const auto found = TRY(attributes.find(AttributeType::VolumeInformation));
-  const auto information = TRY(ondisk::parse_volume_information(
-      found.view().value(), {"$VOLUME_INFORMATION", file.raw(), 0}));
-  const bool is_going = (information.flags.get() & ondisk::VolumeFlags::DeleteUsnUnderway) != 0;
-  return is_going ? NtStatus::JournalDeleteInProgress : NtStatus::JournalNotActive;
-}
-
 Result<UsnJournalData> UsnControls::query() {
   // What is noted becomes records.
   if (volume_.usn().is_active() && volume_.is_writable()) TRY(volume_.commit());
   const SharedLock lock(volume_.journal().metadata_lock());
-  TRY(check_active());
+  TRY(check_usn_exists(volume_));
   const UsnStream& usn = volume_.usn();
   UsnJournalData data;
   data.id = usn.information().id;
@@ -201,7 +190,7 @@ Result<UsnReadAnswer> UsnControls::read(const UsnReadParameters& parameters) {
   usn::Usn start = parameters.start;
   {
     const SharedLock lock(volume_.journal().metadata_lock());
-    TRY(check_active());
+    TRY(check_usn_exists(volume_));
     const UsnStream& usn = volume_.usn();
     if (parameters.journal_id != usn.information().id) return NtStatus::InvalidParameter;
     if (start == usn::Usn()) start = usn.first();
@@ -255,7 +244,7 @@ Result<UsnEnumerateAnswer> UsnControls::enumerate(const UsnEnumerateParameters& 
   bool found_any = false;
   while (!is_full) {
     const SharedLock lock(volume_.journal().metadata_lock());
-    TRY(check_active());
+    TRY(check_usn_exists(volume_));
     if (number >= volume_.mft().total_records()) break;
     const auto page = volume_.mft().record(number);
     const auto view = page ? std::optional(ondisk::FileRecordView::of_valid((*page)->bytes()))
@@ -289,6 +278,10 @@ Result<usn::Record> UsnControls::read_file_data(File& file, UsnVersions versions
 
 Result<usn::Usn> UsnControls::write_close_record(File& file) {
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
+  {
+    const SharedLock lock(volume_.journal().metadata_lock());
+    TRY(check_usn_exists(volume_));
+  }
   if (!volume_.usn().is_active()) return NtStatus::JournalNotActive;
   file.post_close();
   {

@@ -88,8 +88,6 @@ class UsnControls {
   Result<usn::Usn> write_close_record(File& file);
 
  private:
-  Result<> check_active();
-
   Volume& volume_;
 };
 

@@ -31,12 +31,16 @@ Result<> in_transaction(Volume& volume, Change&& change) {
 
 enum class Deletion { Underway, Done };
 
+Result<uint16_t> volume_flags(const Attributes::Found& information) {
+  const auto value = TRY(ondisk::parse_volume_information(
+      information.view().value(), {"$VOLUME_INFORMATION", kVolumeFile.raw(), 0}));
+  return value.flags.get();
+}
+
 Result<> flag_volume(Transaction& transaction, Volume& volume, Deletion deletion) {
   Attributes attributes(volume, kVolumeFile);
   const auto found = TRY(attributes.find(AttributeType::VolumeInformation));
-  const auto information = TRY(ondisk::parse_volume_information(
-      found.view().value(), {"$VOLUME_INFORMATION", kVolumeFile.raw(), 0}));
-  const uint16_t flags = information.flags.get();
+  const uint16_t flags = TRY(volume_flags(found));
   const bool is_underway = deletion == Deletion::Underway;
   const auto wanted =
       le16::of(static_cast<uint16_t>(is_underway ? flags | VolumeFlags::DeleteUsnUnderway
@@ -136,6 +140,14 @@ Result<> remove_file(Volume& volume) {
 
 }  // namespace
 
+Result<> check_usn_exists(Volume& volume) {
+  if (volume.usn().exists()) return {};
+  Attributes attributes(volume, kVolumeFile);
+  const auto found = TRY(attributes.find(AttributeType::VolumeInformation));
+  const bool is_going = (TRY(volume_flags(found)) & VolumeFlags::DeleteUsnUnderway) != 0;
+  return is_going ? NtStatus::JournalDeleteInProgress : NtStatus::JournalNotActive;
+}
+
 Result<> create_usn_journal(ObjectStore& store, uint64_t maximum_size, uint64_t allocation_delta) {
   Volume& volume = store.volume();
   if (!volume.is_writable()) return NtStatus::MediaWriteProtected;
@@ -144,7 +156,10 @@ Result<> create_usn_journal(ObjectStore& store, uint64_t maximum_size, uint64_t 
   return with_reclaim(volume, [&] {
     return in_transaction(volume, [&](Transaction& transaction) -> Result<> {
       UsnStream& usn = volume.usn();
-      return usn.exists() ? usn.resize(transaction, sizes) : usn.create(transaction, sizes);
+      const auto exists = check_usn_exists(volume);
+      if (exists) return usn.resize(transaction, sizes);
+      if (exists.error() != NtStatus::JournalNotActive) return exists;
+      return usn.create(transaction, sizes);
     });
   });
 }
@@ -154,7 +169,7 @@ Result<> delete_usn_journal(ObjectStore& store, uint64_t id) {
   if (!volume.is_writable()) return NtStatus::MediaWriteProtected;
   const auto begun = in_transaction(volume, [&](Transaction& transaction) -> Result<> {
     UsnStream& usn = volume.usn();
-    if (!usn.exists()) return NtStatus::JournalNotActive;
+    TRY(check_usn_exists(volume));
     if (usn.information().id != id) return NtStatus::InvalidParameter;
     TRY(flag_volume(transaction, volume, Deletion::Underway));
     usn.forget();

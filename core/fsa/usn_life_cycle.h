@@ -9,13 +9,17 @@
 
 namespace ntfs {
 
+/// Whether there is a journal that can be asked. JournalNotActive, JournalDeleteInProgress. Caller
+/// holds the metadata lock.
+Result<> check_usn_exists(Volume& volume);
+
 /// Makes a journal, or changes the sizes (bytes) of the one that there is. A delta of 0 is chosen.
-/// InvalidParameter (usn::with_sizes), MediaWriteProtected, DiskFull.
+/// InvalidParameter (usn::with_sizes), JournalDeleteInProgress, MediaWriteProtected, DiskFull.
 Result<> create_usn_journal(ObjectStore& store, uint64_t maximum_size, uint64_t allocation_delta);
 
 /// Deletes the journal with that id, and returns when it is done: no file keeps a usn. What a crash
-/// leaves of it is done at the next mount. JournalNotActive, InvalidParameter (another id),
-/// MediaWriteProtected.
+/// leaves of it is done at the next mount. JournalNotActive, JournalDeleteInProgress,
+/// InvalidParameter (another id), MediaWriteProtected.
 Result<> delete_usn_journal(ObjectStore& store, uint64_t id);
 
 /// At mount: goes on with a deletion that was under way.

@@ -1,5 +1,5 @@
 #include "core/fsa/usn_life_cycle.h"
-
+#include "core/fsa/usn_control.h"
 #include "tests/unit/fsa/usn_store.h"
 #include "tests/unit/store/crashed_volume.h"
 
@@ -51,6 +51,37 @@ TEST(UsnLifeCycle, IsDeletedWithEveryUsn) {
   v.make(u"d");
   EXPECT_EQ(v.news().size(), 2u);
   EXPECT_EQ(v.check(), "");
+}
+
+/// Marks the volume as a deletion does while it is under way.
+void mark_deletion_underway(UsnStore& v) {
+  Volume& volume = v.store().volume();
+  Transaction transaction(volume.journal());
+  ASSERT_TRUE(transaction.begin());
+  Attributes attributes(volume, FileReference(ondisk::kVolumeRecord, 3));
+  const auto found = attributes.find(ondisk::AttributeType::VolumeInformation);
+  ASSERT_TRUE(found);
+  const auto flags = le16::of(ondisk::VolumeFlags::DeleteUsnUnderway);
+  ASSERT_TRUE(attributes.update_value(transaction, *found,
+                                      offsetof(ondisk::VolumeInformation, flags), bytes_of(flags)));
+  transaction.commit();
+}
+
+TEST(UsnLifeCycle, WhileItIsBeingDeletedEveryControlSaysSo) {
+  UsnStore v(UsnStore::Shape{.usn_size = std::nullopt});
+  const FilePtr file = v.make(u"a");
+  mark_deletion_underway(v);
+  constexpr auto kUnderway = NtStatus::JournalDeleteInProgress;
+  UsnControls controls(v.store());
+  EXPECT_EQ(controls.query().error(), kUnderway);
+  EXPECT_EQ(controls.read(UsnReadParameters{}).error(), kUnderway);
+  EXPECT_EQ(controls.enumerate({}).error(), kUnderway);
+  EXPECT_EQ(controls.write_close_record(*file).error(), kUnderway);
+  EXPECT_EQ(create_usn_journal(v.store(), 1 << 20, 0).error(), kUnderway);
+  EXPECT_EQ(delete_usn_journal(v.store(), 1).error(), kUnderway);
+  v.remount();
+  EXPECT_EQ(volume_flags(v) & ondisk::VolumeFlags::DeleteUsnUnderway, 0);
+  EXPECT_EQ(UsnControls(v.store()).query().error(), NtStatus::JournalNotActive);
 }
 
 TEST(UsnLifeCycle, ADeletionThatWasCutShortGoesOn) {
