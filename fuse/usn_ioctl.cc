@@ -12,10 +12,7 @@ ByteVector with_records(uint64_t next, std::span<const usn::Record> records) {
   const le64 position = le64::of(next);
   const ByteView head = bytes_of(position);
   ByteVector bytes(head.begin(), head.end());
-  for (const usn::Record& record : records) {
-    const ByteVector one = usn::build_record(record);
-    bytes.insert(bytes.end(), one.begin(), one.end());
-  }
+  for (const usn::Record& record : records) usn::append_record(record, bytes);
   return bytes;
 }
 

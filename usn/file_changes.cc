@@ -48,8 +48,12 @@ std::vector<Due> FileChanges::take_noted() {
     const auto record = note.reasons == Reason::Close ? end() : add(note.reasons);
     if (record) due.push_back({*record, note.timestamp});
   }
-  now.taken.insert(now.taken.end(), noted_.begin(), noted_.end());
-  noted_.clear();
+  if (now.taken.empty()) {
+    now.taken.swap(noted_);
+  } else {
+    now.taken.insert(now.taken.end(), noted_.begin(), noted_.end());
+    noted_.clear();
+  }
   return due;
 }
 

@@ -86,13 +86,13 @@ void OpenRecords::note(FileReference file, uint32_t reason, Usn usn) {
   if ((reason & Reason::Close) != 0) {
     restore(file, std::nullopt);
   } else if (!first_.contains(file)) {
-    restore(file, usn);
+    insert(file, usn);
   }
 }
 
 std::optional<Usn> OpenRecords::oldest() const {
   if (by_usn_.empty()) return std::nullopt;
-  return by_usn_.begin()->first;
+  return by_usn_.front().usn;
 }
 
 std::optional<Usn> OpenRecords::first_of(FileReference file) const {
@@ -101,14 +101,30 @@ std::optional<Usn> OpenRecords::first_of(FileReference file) const {
 }
 
 void OpenRecords::restore(FileReference file, std::optional<Usn> first) {
-  const auto known = first_.find(file);
-  if (known != first_.end()) {
-    by_usn_.erase(known->second);
-    first_.erase(known);
-  }
-  if (!first) return;
-  first_.emplace(file, *first);
-  by_usn_.emplace(*first, file);
+  first_.erase(file);
+  if (first) insert(file, *first);
+  drop_closed();
+}
+
+bool OpenRecords::is_open(const Entry& entry) const {
+  const auto found = first_.find(entry.file);
+  return found != first_.end() && found->second == entry.usn;
+}
+
+void OpenRecords::insert(FileReference file, Usn first) {
+  first_.insert_or_assign(file, first);
+  // New records come last.
+  auto place = by_usn_.end();
+  while (place != by_usn_.begin() && std::prev(place)->usn > first) --place;
+  by_usn_.insert(place, {first, file});
+}
+
+void OpenRecords::drop_closed() {
+  while (!by_usn_.empty() && !is_open(by_usn_.front())) by_usn_.pop_front();
+  // A file that stays open must not keep the entries of all that follow.
+  constexpr size_t kFewEntries = 1024;
+  if (by_usn_.size() <= kFewEntries || by_usn_.size() / 2 <= first_.size()) return;
+  std::erase_if(by_usn_, [&](const Entry& entry) { return !is_open(entry); });
 }
 
 }  // namespace ntfs::usn

@@ -6,9 +6,10 @@
 // "Size, trimming, limits".
 
 #include <array>
-#include <map>
+#include <deque>
 #include <optional>
-#include <unordered_map>
+
+#include <tsl/robin_map.h>
 
 #include "core/base/bytes.h"
 #include "core/base/units.h"
@@ -66,8 +67,17 @@ class OpenRecords {
   void restore(FileReference file, std::optional<Usn> first);
 
  private:
-  std::unordered_map<FileReference, Usn> first_;  // of each file: its first record
-  std::map<Usn, FileReference> by_usn_;
+  struct Entry {
+    Usn usn;
+    FileReference file;
+  };
+  bool is_open(const Entry& entry) const;
+  void insert(FileReference file, Usn first);
+  void drop_closed();
+
+  tsl::robin_map<FileReference, Usn> first_;  // of each file: its first record
+  // The same by usn. Files that were closed may still be in it, but not in front.
+  std::deque<Entry> by_usn_;
 };
 
 }  // namespace ntfs::usn

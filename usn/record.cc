@@ -91,16 +91,23 @@ void put_name(MutableBytes into, std::u16string_view name) {
   for (size_t i = 0; i < name.size(); ++i) struct_at<le16>(into, 2 * i).set(name[i]);
 }
 
-/// `fixed` bytes, the name behind them, zeros.
-ByteVector with_name(size_t fixed, const Record& record) {
-  ByteVector bytes(align_up(fixed + 2 * record.name.size(), 8));
-  put_name(MutableBytes(bytes).subspan(fixed), record.name);
-  return bytes;
+/// Adds `length` zeros to `bytes`; they are returned.
+MutableBytes grow(ByteVector& bytes, size_t length) {
+  bytes.resize(bytes.size() + length);
+  return MutableBytes(bytes).last(length);
 }
 
-ByteVector build_v4(const Record& record) {
-  ByteVector bytes(sizeof(RecordV4) + record.extents.size() * sizeof(RawExtent));
-  auto& raw = struct_at<RecordV4>(MutableBytes(bytes));
+/// `fixed` zeros, the name behind them, zeros.
+MutableBytes append_with_name(ByteVector& bytes, size_t fixed, const Record& record) {
+  const MutableBytes own = grow(bytes, align_up(fixed + 2 * record.name.size(), 8));
+  put_name(own.subspan(fixed), record.name);
+  return own;
+}
+
+MutableBytes append_v4(ByteVector& bytes, const Record& record) {
+  const MutableBytes own =
+      grow(bytes, sizeof(RecordV4) + record.extents.size() * sizeof(RawExtent));
+  auto& raw = struct_at<RecordV4>(own);
   raw.file = raw_id(record.file);
   raw.parent = raw_id(record.parent);
   raw.usn.set(record.usn.raw());
@@ -111,12 +118,12 @@ ByteVector build_v4(const Record& record) {
   raw.extent_size.set(sizeof(RawExtent));
   size_t offset = sizeof(RecordV4);
   for (const Extent& extent : record.extents) {
-    auto& range = struct_at<RawExtent>(MutableBytes(bytes), offset);
+    auto& range = struct_at<RawExtent>(own, offset);
     range.offset.set(extent.offset);
     range.length.set(extent.length);
     offset += sizeof(RawExtent);
   }
-  return bytes;
+  return own;
 }
 
 Result<> parse_tail(Record& into, const Tail& tail, size_t fixed, ByteView record,
@@ -196,29 +203,34 @@ Result<> parse_version(Record& into, ByteView record, const Origin& origin) {
 
 }  // namespace
 
-ByteVector build_record(const Record& record) {
+void append_record(const Record& record, ByteVector& bytes) {
   ASSERT(record.name.size() <= kMaxNameUnits);
-  ByteVector bytes;
+  MutableBytes own;
   if (record.major_version == 2) {
-    bytes = with_name(sizeof(RecordV2), record);
-    auto& raw = struct_at<RecordV2>(MutableBytes(bytes));
+    own = append_with_name(bytes, sizeof(RecordV2), record);
+    auto& raw = struct_at<RecordV2>(own);
     raw.file.set(record.file.low);
     raw.parent.set(record.parent.low);
     put_tail(raw.tail, record, sizeof(RecordV2));
   } else if (record.major_version == 3) {
-    bytes = with_name(sizeof(RecordV3), record);
-    auto& raw = struct_at<RecordV3>(MutableBytes(bytes));
+    own = append_with_name(bytes, sizeof(RecordV3), record);
+    auto& raw = struct_at<RecordV3>(own);
     raw.file = raw_id(record.file);
     raw.parent = raw_id(record.parent);
     put_tail(raw.tail, record, sizeof(RecordV3));
   } else {
     ASSERT(record.major_version == 4);
-    bytes = build_v4(record);
+    own = append_v4(bytes, record);
   }
-  auto& head = struct_at<Head>(MutableBytes(bytes));
-  head.record_length.set(static_cast<uint32_t>(bytes.size()));
+  auto& head = struct_at<Head>(own);
+  head.record_length.set(static_cast<uint32_t>(own.size()));
   head.major_version.set(record.major_version);
   head.minor_version.set(record.minor_version);
+}
+
+ByteVector build_record(const Record& record) {
+  ByteVector bytes;
+  append_record(record, bytes);
   return bytes;
 }
 

@@ -60,6 +60,8 @@ constexpr uint64_t record_bytes(size_t name_units) { return align_up(60 + 2 * na
 /// The record in its version's form, padded with zeros to a multiple of 8. `record.name` has at
 /// most kMaxNameUnits units.
 ByteVector build_record(const Record& record);
+/// The same behind what `bytes` hold.
+void append_record(const Record& record, ByteVector& bytes);
 
 /// A record as it was read, and the bytes it takes.
 struct ParsedRecord {

@@ -15,14 +15,15 @@ FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file)
     : transaction_(transaction),
       volume_(volume),
       file_(file),
-      is_kept_(are_kept_of(volume, file.reference())) {
+      is_kept_(are_kept_of(volume, file.reference())),
+      attributes_(volume, file.reference()) {
   if (is_kept_) transaction.join(file);
 }
 
 FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file, uint32_t attributes)
     : FileRecords(transaction, volume, file) {
   is_loaded_ = true;
-  attributes_ = attributes;
+  file_attributes_ = attributes;
   if (is_kept_) file.changes([](usn::FileChanges& changes) { changes.reset(); });
 }
 
@@ -34,15 +35,14 @@ bool FileRecords::are_kept_of(const Volume& volume, FileReference file) {
 
 Result<> FileRecords::load() {
   if (is_loaded_) return {};
-  Attributes attributes(volume_, file_.reference());
-  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto found = TRY(attributes_.find(AttributeType::StandardInformation));
   auto information = TRY(ondisk::parse_standard_information(
       found.view().value(), {"$STANDARD_INFORMATION", file_.reference().raw(), 0}));
   file_.overlay(information);
-  attributes_ = information.file_attributes.get();
-  const PageRef base = TRY(attributes.base());
+  file_attributes_ = information.file_attributes.get();
+  const PageRef base = TRY(attributes_.base());
   if (ondisk::FileRecordView::of_valid(base->bytes()).is_directory()) {
-    attributes_ |= FileAttributes::Directory;
+    file_attributes_ |= FileAttributes::Directory;
   }
   is_loaded_ = true;
   return {};
@@ -55,9 +55,8 @@ Result<usn::Link> FileRecords::link_now() {
     return link != nullptr ? std::optional(*link) : std::nullopt;
   });
   if (kept) return *kept;
-  Attributes attributes(volume_, file_.reference());
   std::optional<usn::Link> link;
-  TRY(attributes.for_each([&](const Attributes::Found& found) -> Result<> {
+  TRY(attributes_.for_each([&](const Attributes::Found& found) -> Result<> {
     const auto view = found.view();
     if (link || view.type() != AttributeType::FileName || !view.is_resident()) return {};
     const auto name = ondisk::FileNameView::of_valid(view.value());
@@ -68,14 +67,14 @@ Result<usn::Link> FileRecords::link_now() {
   return std::move(*link);
 }
 
-void FileRecords::push(uint32_t reason, uint64_t timestamp, const usn::Link& link) {
+void FileRecords::push(uint32_t reason, uint64_t timestamp, usn::Link link) {
   usn::Record record;
   record.file = usn::FileId::of(file_.reference());
   record.parent = usn::FileId::of(link.parent);
   record.timestamp = timestamp;
   record.reason = reason;
-  record.file_attributes = attributes_;
-  record.name = link.name;
+  record.file_attributes = file_attributes_;
+  record.name = std::move(link.name);
   records_.push_back(std::move(record));
 }
 
@@ -84,11 +83,12 @@ Result<> FileRecords::add_noted() {
   const auto count = file_.changes([](const usn::FileChanges& c) { return c.count_noted(); });
   if (count == 0) return {};
   TRY(load());
-  const auto link = link_now();
+  auto link = link_now();
   const auto due = file_.changes([](usn::FileChanges& changes) { return changes.take_noted(); });
   // Without a name nobody could tell what the records speak of.
   if (!link) return link.error() == NtStatus::ObjectNameNotFound ? Result<>() : link.error();
-  for (const usn::Due& record : due) push(record.reason, record.timestamp, *link);
+  for (size_t i = 0; i + 1 < due.size(); ++i) push(due[i].reason, due[i].timestamp, *link);
+  if (!due.empty()) push(due.back().reason, due.back().timestamp, std::move(*link));
   return {};
 }
 
@@ -159,7 +159,12 @@ Result<> FileRecords::close_removed() {
   return append();
 }
 
-Result<> FileRecords::append() { return append_all(transaction_, volume_, {this, 1}); }
+Result<> FileRecords::append() {
+  if (records_.empty()) return {};
+  if (TRY(volume_.usn().append(transaction_, records_))) last_ = records_.back().usn;
+  records_.clear();
+  return {};
+}
 
 Result<> FileRecords::append_all(Transaction& transaction, Volume& volume,
                                  std::span<FileRecords> files) {
@@ -181,12 +186,11 @@ Result<> FileRecords::append_all(Transaction& transaction, Volume& volume,
 
 Result<> FileRecords::store_last() {
   if (!last_) return {};
-  Attributes attributes(volume_, file_.reference());
-  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
+  const auto found = TRY(attributes_.find(AttributeType::StandardInformation));
   if (found.view().value().size() < sizeof(ondisk::StandardInformation)) return {};
   const le64 value = le64::of(last_->raw());
-  return attributes.update_value(transaction_, found, offsetof(ondisk::StandardInformation, usn),
-                                 bytes_of(value));
+  return attributes_.update_value(transaction_, found, offsetof(ondisk::StandardInformation, usn),
+                                  bytes_of(value));
 }
 
 }  // namespace ntfs

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "core/store/attributes.h"
 #include "core/store/file.h"
 #include "usn/file_changes.h"
 #include "usn/record.h"
@@ -58,15 +59,16 @@ class FileRecords {
 
  private:
   Result<> load();
-  void push(uint32_t reason, uint64_t timestamp, const usn::Link& link);
+  void push(uint32_t reason, uint64_t timestamp, usn::Link link);
   Result<usn::Link> link_now();
 
   Transaction& transaction_;
   Volume& volume_;
   File& file_;
   const bool is_kept_;
+  Attributes attributes_;
   bool is_loaded_ = false;
-  uint32_t attributes_ = 0;
+  uint32_t file_attributes_ = 0;
   std::vector<usn::Record> records_;
   std::optional<usn::Usn> last_;
 };

@@ -75,6 +75,8 @@ void UsnStream::forget() {
   stop();
   exists_.store(false, std::memory_order_release);
   open_ = {};
+  stream_ = nullptr;
+  tail_ = nullptr;
   volume_.journal().set_usn_restart(FileReference(), usn::Usn());
   arrivals_.announce(0, usn::Usn());
 }
@@ -110,6 +112,7 @@ void UsnStream::transaction_ended(const Transaction&, bool committed) {
     first_ = before_->first;
     next_ = before_->next;
     missing_at_.reset();
+    tail_ = nullptr;
     for (size_t i = open_before_.size(); i-- > 0;) {
       open_.restore(open_before_[i].file, open_before_[i].first);
     }
@@ -126,9 +129,24 @@ void UsnStream::transaction_ended(const Transaction&, bool committed) {
 
 // Appending.
 
+/// $J, with its runs as they are after the last transaction that was taken back.
+Result<MetadataStreamRef> UsnStream::stream() {
+  if (stream_ == nullptr || stream_->aborts != volume_.journal().abort_count()) {
+    stream_ = TRY(volume_.metadata_stream(file_, AttributeType::Data, kUsnRecords));
+  }
+  return stream_;
+}
+
+/// The page that holds the last bytes, and has room for more.
+Result<PageRef> UsnStream::tail(const MetadataStreamRef& stream) {
+  const uint64_t index = next_.raw() / usn::kPageBytes;
+  if (tail_ == nullptr || tail_->index() != index) tail_ = TRY(volume_.pages().get(stream, index));
+  return tail_;
+}
+
 Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> records) {
   join(transaction);
-  const auto stream = TRY(volume_.metadata_stream(file_, AttributeType::Data, kUsnRecords));
+  const auto stream = TRY(this->stream());
   for (size_t i = 0; i < records.size();) {
     const auto place = usn::place_record(next_, usn::record_bytes(records[i].name.size()));
     const uint64_t room = usn::kPageBytes - place.usn.raw() % usn::kPageBytes;
@@ -140,17 +158,17 @@ Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> 
     if (!grown) return grown.error();
     if (place.gap != 0) TRY(write(transaction, stream, ByteVector(place.gap)));
     // What fits in the page goes there in one step.
-    ByteVector bytes;
-    while (i < records.size() && bytes.size() + usn::record_bytes(records[i].name.size()) <= room) {
+    memory_.clear();
+    while (i < records.size() &&
+           memory_.size() + usn::record_bytes(records[i].name.size()) <= room) {
       usn::Record& record = records[i++];
-      record.usn = usn::Usn::from_raw(place.usn.raw() + bytes.size());
-      const ByteVector one = usn::build_record(record);
-      bytes.insert(bytes.end(), one.begin(), one.end());
+      record.usn = usn::Usn::from_raw(place.usn.raw() + memory_.size());
+      usn::append_record(record, memory_);
       const FileReference file = record.file.reference();
       open_before_.push_back({file, open_.first_of(file)});
       open_.note(file, record.reason, record.usn);
     }
-    TRY(write(transaction, stream, bytes));
+    TRY(write(transaction, stream, memory_));
   }
   return true;
 }
@@ -162,18 +180,17 @@ Result<> UsnStream::write(Transaction& transaction, const MetadataStreamRef& str
   const auto found = TRY(attributes.find(AttributeType::Data, kUsnRecords));
   auto sizes = found.view().sizes();
   sizes.file_size += bytes.size();
+  sizes.valid_data_length = sizes.file_size;
   TRY(write_sizes(transaction, found, sizes));
-  const uint64_t index = next_.raw() / usn::kPageBytes;
   const uint64_t offset = next_.raw() % usn::kPageBytes;
   if (offset == 0) {
-    TRY(transaction.perform_new(bytes, volume_.pages().create(stream, index)));
+    tail_ = volume_.pages().create(stream, next_.raw() / usn::kPageBytes);
+    TRY(transaction.perform_new(bytes, tail_));
   } else {
-    const PageRef page = TRY(volume_.pages().get(stream, index));
+    const PageRef page = TRY(tail(stream));
     TRY(transaction.perform_unseen(update_nonresident_value(static_cast<uint32_t>(offset), bytes),
                                    page));
   }
-  sizes.valid_data_length = sizes.file_size;
-  TRY(write_sizes(transaction, found, sizes));
   next_ = usn::Usn::from_raw(sizes.file_size);
   return {};
 }

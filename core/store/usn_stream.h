@@ -4,9 +4,10 @@
 // they speak of. usn/ says what a record is, where it goes and what is trimmed; File, which records
 // are due.
 //
-// Logged as Windows does: the file size grows, the bytes are written without undo, the valid data
-// length follows. A transaction that is taken back leaves the sizes as they were, and behind them
-// bytes that nobody reads.
+// Logged nearly as Windows does: the sizes grow, the bytes are written without undo. Windows lets
+// the valid data length follow in a record of its own; inside one transaction that says nothing
+// more, and is a third of what a record costs. A transaction that is taken back leaves the sizes as
+// they were, and behind them bytes that nobody reads.
 //
 // When a record finds no room on a full volume the change itself goes on: the journal is stamped,
 // which tells its readers that records are missing.
@@ -91,6 +92,8 @@ class UsnStream final : public Participant {
 
   void transaction_ended(const Transaction& transaction, bool committed) override;
   void join(Transaction& transaction);
+  Result<MetadataStreamRef> stream();
+  Result<PageRef> tail(const MetadataStreamRef& stream);
   Result<> write(Transaction& transaction, const MetadataStreamRef& stream, ByteView bytes);
   Result<> make_room(Transaction& transaction, const MetadataStreamRef& stream, uint64_t end);
   Result<> note_missing(Transaction& transaction);
@@ -112,6 +115,10 @@ class UsnStream final : public Participant {
   usn::OpenRecords open_;
   UsnArrivals arrivals_;
   std::optional<usn::Usn> missing_at_;  // where a record found no room, and the stamp says so
+  // At hand, because every change appends something.
+  MetadataStreamRef stream_;
+  PageRef tail_;       // the page that was written to last
+  ByteVector memory_;  // for the records of one page
   // Of the running transaction.
   std::optional<State> before_;
   std::vector<OpenBefore> open_before_;

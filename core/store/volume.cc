@@ -9,6 +9,7 @@
 #include "core/ondisk/mapping_pairs.h"
 #include "core/store/file_records.h"
 #include "core/store/index_tree.h"
+#include "core/store/security_descriptors.h"
 
 namespace ntfs {
 
@@ -26,8 +27,9 @@ constexpr uint64_t kUpCaseBytes = 128 << 10;
 constexpr uint64_t kSequenceJump = 1024;
 /// Files whose notes for the change journal become records in one transaction.
 constexpr size_t kMostFiles = 128;
-/// Files that wait for nothing but their close record.
-constexpr size_t kMostClosed = 256;
+/// Files that wait for nothing but their close record; so few that the processor's cache still has
+/// their records.
+constexpr size_t kMostClosed = 32;
 
 /// From where on the journal may have records of files that a crash left open. A log without client
 /// was closed by no dismount of ours: somebody made it, or a crash cut us short between a recovery
@@ -117,6 +119,7 @@ Result<> Volume::load(std::string& why_not) {
   clusters_ = std::make_unique<ClusterAllocator>(*pages_, *journal_, device_, bitmap, geometry_,
                                                  options_.discard);
   TRY(clusters_->load());
+  security_ = std::make_unique<SecurityDescriptors>(*this);
   usn_ = std::make_unique<UsnStream>(*this);
   TRY(usn_->load());
   if (options_.access == VolumeOptions::Access::ReadOnly) return check_log(why_not);
@@ -545,17 +548,18 @@ Result<> Volume::keep_noted(std::span<const FilePtr> files) {
 /// Notes for the change journal that went with no other transaction, of many files in one.
 Result<> Volume::write_noted(std::span<const FilePtr> files) {
   if (!usn_->is_active()) return {};
-  for (auto at = files.begin(); at != files.end();) {
-    if (!has_notes(**at)) {
-      ++at;
-      continue;
-    }
+  std::vector<File*> noted;
+  for (const FilePtr& file : files) {
+    if (has_notes(*file)) noted.push_back(file.get());
+  }
+  for (size_t done = 0; done < noted.size();) {
     Transaction transaction(*journal_);
     TRY(transaction.begin());
+    const size_t end = std::min(done + kMostFiles, noted.size());
     std::vector<FileRecords> records;
-    for (; at != files.end() && records.size() < kMostFiles; ++at) {
-      if (!has_notes(**at)) continue;
-      records.emplace_back(transaction, *this, **at);
+    records.reserve(end - done);
+    for (; done < end; ++done) {
+      records.emplace_back(transaction, *this, *noted[done]);
       const auto added = records.back().add_noted();
       if (!added && added.error() != NtStatus::ObjectNameNotFound) return added;
     }
