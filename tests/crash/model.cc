@@ -233,15 +233,18 @@ bool Model::change_data(const Operation& operation, size_t number) {
   const bool appends = operation.kind == Kind::Append;
   const uint64_t offset = appends ? bytes->size() : operation.offset;
   const uint64_t end = offset + operation.length;
+  const bool is_smooth = operation.kind == Kind::WriteSmooth;
   const auto fill = [&](bool with_data) {
     const uint64_t stop = std::min<uint64_t>(end, bytes->size());
     for (uint64_t i = offset; i < stop; ++i) {
-      (*bytes)[i] = with_data ? written_byte(number, i) : std::byte{0};
+      const std::byte written = is_smooth ? smooth_byte(number, i) : written_byte(number, i);
+      (*bytes)[i] = with_data ? written : std::byte{0};
     }
   };
   switch (operation.kind) {
     case Kind::Write:
     case Kind::WriteThrough:
+    case Kind::WriteSmooth:
     case Kind::WriteByOpen:
     case Kind::Append:
       if (operation.length == 0) return true;

@@ -12,12 +12,12 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 25> kNames = {
-    "create",        "mkdir",         "symlink",  "mkfifo",      "write",
-    "write-through", "write-by-open", "append",   "truncate",    "punch",
-    "allocate",      "reserve",       "zero",     "zero-within", "clone",
-    "set-mode",      "rename",        "exchange", "link",        "unlink",
-    "unlink-open",   "rmdir",         "fsync",    "checkpoint",  "bare-checkpoint"};
+constexpr std::array<std::string_view, 27> kNames = {
+    "create",       "mkdir",         "symlink",        "mkfifo",   "write",       "write-through",
+    "write-smooth", "write-by-open", "append",         "truncate", "punch",       "allocate",
+    "reserve",      "zero",          "zero-within",    "clone",    "compress",    "set-mode",
+    "rename",       "exchange",      "link",           "unlink",   "unlink-open", "rmdir",
+    "fsync",        "checkpoint",    "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -39,6 +39,10 @@ std::byte written_byte(size_t number, uint64_t position) {
   const auto byte = static_cast<std::byte>(value >> (8 * (position % 8)));
   const bool is_taken = byte == std::byte{0} || byte == kNeverWritten || byte == kDiscarded;
   return is_taken ? std::byte{1} : byte;
+}
+
+std::byte smooth_byte(size_t number, uint64_t position) {
+  return written_byte(number, align_down(position, 64));
 }
 
 ByteVector written_bytes(size_t number, uint64_t position, uint64_t length) {
@@ -97,6 +101,11 @@ Result<> Performer::change_data(const Operation& operation, size_t number) {
     case Kind::Write:
       return store_.write(*file, offset, written_bytes(number, offset, length),
                           ObjectStore::Buffering::Buffered);
+    case Kind::WriteSmooth: {
+      ByteVector bytes(length);
+      for (uint64_t i = 0; i < length; ++i) bytes[i] = smooth_byte(number, offset + i);
+      return store_.write(*file, offset, bytes, ObjectStore::Buffering::Buffered);
+    }
     case Kind::WriteThrough: {
       AlignedBuffer memory(std::max<uint64_t>(length, 1));
       const ByteVector bytes = written_bytes(number, offset, length);
@@ -115,13 +124,15 @@ Result<> Performer::change_data(const Operation& operation, size_t number) {
     case Kind::Punch:
       return store_.punch(*file, offset, length);
     case Kind::Allocate:
-      return store_.allocate(*file, offset, length, KeepSize::No);
+      return allocate(*file, offset, length, KeepSize::No);
     case Kind::Reserve:
-      return store_.allocate(*file, offset, length, KeepSize::Yes);
+      return allocate(*file, offset, length, KeepSize::Yes);
     case Kind::Zero:
       return store_.zero(*file, offset, length, KeepSize::No);
     case Kind::ZeroWithin:
       return store_.zero(*file, offset, length, KeepSize::Yes);
+    case Kind::Compress:
+      return store_.set_compression(*file, offset != 0 ? Compression::Lznt1 : Compression::None);
     case Kind::SetMode: {
       BasicInformation information;
       const uint32_t type = kind == FileKind::Directory ? S_IFDIR : S_IFREG;
@@ -131,6 +142,18 @@ Result<> Performer::change_data(const Operation& operation, size_t number) {
     default:
       return NtStatus::InvalidParameter;
   }
+}
+
+/// A compressed file takes no clusters before it is written: its size is all that changes.
+Result<> Performer::allocate(File& file, uint64_t offset, uint64_t length,
+                             ObjectStore::KeepSize keep) {
+  if (TRY(store_.query_compression(file)) == Compression::None) {
+    return store_.allocate(file, offset, length, keep);
+  }
+  const uint64_t size = TRY(store_.query_information(file))
+  .file_size;
+  if (keep == ObjectStore::KeepSize::Yes || offset + length <= size) return {};
+  return store_.set_end_of_file(file, offset + length);
 }
 
 Result<> Performer::clone(const Operation& operation) {

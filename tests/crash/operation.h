@@ -17,6 +17,7 @@ struct Operation {
     MakeFifo,       ///< path
     Write,          ///< path, offset, length: buffered
     WriteThrough,   ///< path, offset, length: unbuffered
+    WriteSmooth,    ///< path, offset, length: buffered, bytes that compress
     WriteByOpen,    ///< path, offset, length; target: how and where (see WriteByOpenText)
     Append,         ///< path, length
     Truncate,       ///< path, offset: the new size
@@ -26,6 +27,7 @@ struct Operation {
     Zero,           ///< path, offset, length; the file grows
     ZeroWithin,     ///< path, offset, length; the size stays
     Clone,          ///< path, offset, length; target: a file that gets the same part of it
+    Compress,       ///< path; offset: 1 on, 0 off
     SetMode,        ///< path, offset: the mode
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
@@ -66,7 +68,9 @@ constexpr uint64_t kWrittenUnlinked = 6000;
 /// Byte at `position` of what the operation `number` of a workload writes: never zero, nor what
 /// stands on the device where nobody wrote.
 std::byte written_byte(size_t number, uint64_t position);
-/// `length` of them from `position`.
+/// The same for WriteSmooth: 64 bytes in a row are alike.
+std::byte smooth_byte(size_t number, uint64_t position);
+/// `length` of written_byte() from `position`.
 ByteVector written_bytes(size_t number, uint64_t position, uint64_t length);
 
 /// Runs operations on a store. Files that were unlinked while open stay open until the end.
@@ -86,6 +90,7 @@ class Performer {
   Result<FilePtr> find(std::string_view path);
   Result<Place> place(std::string_view path);
   Result<> create(const Operation& operation);
+  Result<> allocate(File& file, uint64_t offset, uint64_t length, ObjectStore::KeepSize keep);
   Result<> clone(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
   Result<> write_by_open(const Operation& operation, size_t number);

@@ -619,17 +619,36 @@ void make_clones(Workload& workload, Model& model, Dice& dice) {
   }
 }
 
+/// Files that are compressed, some of the time.
+void make_packed(Workload& workload, Model& model, Dice& dice) {
+  if (workload.shape.cluster_size > 4096) workload.shape.cluster_size = 4096;
+  add(workload, model, {Kind::Compress, "A/foo", "", 1, 0});
+  add(workload, model, {Kind::Compress, "B/bar", "", 1, 0});
+  const size_t count = 12 + dice.below(40);
+  for (size_t i = 0; i < count; ++i) {
+    const Paths paths = paths_of(model);
+    Operation operation = random_data_operation(dice, paths);
+    if (dice.one_in(12)) operation = {Kind::Compress, "", "", dice.below(2), 0};
+    if (dice.below(4) != 0) operation.path = dice.one_in(2) ? "A/foo" : "B/bar";
+    if (operation.kind == Kind::Write && dice.below(4) != 0) operation.kind = Kind::WriteSmooth;
+    if (operation.path.empty()) operation.path = some_file(dice, paths);
+    add(workload, model, operation);
+    add_promise(workload, model, dice, 5);
+  }
+}
+
 struct RandomKind {
   std::string_view name;
   void (*make)(Workload&, Model&, Dice&);
 };
-constexpr std::array<RandomKind, 7> kRandomKinds = {{{"mixed", make_mixed},
+constexpr std::array<RandomKind, 8> kRandomKinds = {{{"mixed", make_mixed},
                                                      {"splits", make_splits},
                                                      {"links", make_links},
                                                      {"wrap", make_wrap},
                                                      {"big", make_big},
                                                      {"full", make_full},
-                                                     {"clones", make_clones}}};
+                                                     {"clones", make_clones},
+                                                     {"packed", make_packed}}};
 
 Shape random_shape(Dice& dice) {
   Shape shape;
