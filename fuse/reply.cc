@@ -34,6 +34,8 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::UnrecognizedVolume, EINVAL},
     StatusErrno{NtStatus::NoSuchFile, ENOENT},
     StatusErrno{NtStatus::ObjectNameNotFound, ENOENT},
+    StatusErrno{NtStatus::InvalidOwner, EINVAL},
+    StatusErrno{NtStatus::InvalidSecurityDescr, EINVAL},
     StatusErrno{NtStatus::ObjectPathNotFound, ENOENT},
     StatusErrno{NtStatus::DeletePending, ENOENT},
     StatusErrno{NtStatus::JournalNotActive, ENOENT},

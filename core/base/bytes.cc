@@ -14,6 +14,7 @@ NtStatus corrupt(const Origin& origin, std::string_view field, uint64_t found) {
 
 NtStatus corrupt(const Origin& origin, std::string_view field, uint64_t found,
                  std::string_view expected) {
+  if (origin.structure.empty()) return NtStatus::FileCorruptError;
   std::string line = fmt::format("corrupt {}", origin.structure);
   if (origin.file_reference != 0) {
     const uint64_t record = origin.file_reference & 0xFFFFFFFFFFFFu;

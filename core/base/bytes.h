@@ -20,7 +20,7 @@ using ByteVector = std::vector<std::byte>;
 
 /// Where the bytes of a parse came from, for reports.
 struct Origin {
-  std::string_view structure;   ///< e.g. "file record", "INDX buffer"; must be a literal
+  std::string_view structure;   ///< e.g. "file record", a literal; "" (given by a user): no report
   uint64_t file_reference = 0;  ///< raw FileReference of the file that holds it, or 0
   uint64_t position = 0;  ///< byte position in the volume or in the value, as the structure says
 };

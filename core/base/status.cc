@@ -78,8 +78,12 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_LOCK_NOT_GRANTED";
     case NtStatus::DeletePending:
       return "STATUS_DELETE_PENDING";
+    case NtStatus::InvalidOwner:
+      return "STATUS_INVALID_OWNER";
     case NtStatus::PrivilegeNotHeld:
       return "STATUS_PRIVILEGE_NOT_HELD";
+    case NtStatus::InvalidSecurityDescr:
+      return "STATUS_INVALID_SECURITY_DESCR";
     case NtStatus::RangeNotLocked:
       return "STATUS_RANGE_NOT_LOCKED";
     case NtStatus::DiskFull:

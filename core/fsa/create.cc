@@ -4,6 +4,7 @@
 
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
+#include "core/fsa/security.h"
 #include "core/fsa/small_values.h"
 #include "core/ondisk/reparse_point.h"
 #include "core/store/attributes.h"
@@ -26,6 +27,7 @@ struct NewFile {
   ByteVector reparse;  ///< value, or empty
   uint32_t reparse_tag = 0;
   std::vector<ondisk::Ea> eas;
+  ByteVector ea_value;  ///< of $EA
   ondisk::StandardInformation information{};
   NamedEntry entry;
 };
@@ -64,6 +66,11 @@ class RecordImage {
            ondisk::Indexed indexed = ondisk::Indexed::No) {
     add(ondisk::build_resident(type, name, 0, next_instance(), value, indexed));
   }
+  /// That a value takes with its head.
+  static size_t bytes_for(size_t value_bytes) {
+    return align_up(sizeof(ondisk::ResidentForm) + value_bytes, 8);
+  }
+  size_t room() const { return bytes_.size() - view().used_bytes(); }
   ByteView used() const { return ByteView(bytes_).first(view().used_bytes()); }
 
  private:
@@ -79,7 +86,9 @@ Result<NewFile> plan(std::u16string_view name, const CreateParameters& parameter
   } else if (file.reparse_tag != 0) {
     file.reparse = ondisk::build_reparse_point(file.reparse_tag, {});
   }
+  file.eas = parameters.eas;
   put_linux_metadata(parameters.linux_metadata, file.eas);
+  file.ea_value = ondisk::build_eas(file.eas);
   const auto now = le64::of(ondisk::FileTime::now().raw());
   file.information.creation_time = now;
   file.information.last_write_time = now;
@@ -111,8 +120,15 @@ Result<NewFile> plan(std::u16string_view name, const CreateParameters& parameter
   return file;
 }
 
-ByteVector build_image(const Volume& volume, const NewFile& file, FileKind kind,
-                       const ondisk::FileRecordInit& init, ByteView name_value) {
+/// A new record, and which of the values that may be long are in it.
+struct Built {
+  ByteVector record;
+  bool has_reparse = false;
+  bool has_eas = false;
+};
+
+Built build_record(const Volume& volume, const NewFile& file, FileKind kind,
+                   const ondisk::FileRecordInit& init, ByteView name_value) {
   RecordImage image(volume.geometry().file_record_size, init);
   const bool is_compressed =
       (file.information.file_attributes.get() & FileAttributes::Compressed) != 0;
@@ -130,24 +146,25 @@ ByteVector build_image(const Volume& volume, const NewFile& file, FileKind kind,
     image.add(ondisk::build_resident(AttributeType::Data, u"", flags, image.next_instance(), {},
                                      ondisk::Indexed::No));
   }
-  if (!file.reparse.empty() && file.reparse.size() <= kResidentReparseBytes) {
+  Built built;
+  size_t ea_bytes = 0;
+  if (!file.eas.empty()) {
+    ea_bytes = RecordImage::bytes_for(sizeof(ondisk::EaInformation)) +
+               RecordImage::bytes_for(file.ea_value.size());
+  }
+  built.has_reparse = file.reparse.size() <= kResidentReparseBytes &&
+                      RecordImage::bytes_for(file.reparse.size()) + ea_bytes <= image.room();
+  if (built.has_reparse && !file.reparse.empty()) {
     image.add(AttributeType::ReparsePoint, u"", file.reparse);
   }
   if (!file.eas.empty()) {
     const auto information = ondisk::ea_information_of(file.eas);
     if (information) image.add(AttributeType::EaInformation, u"", bytes_of(*information));
-    image.add(AttributeType::Ea, u"", ondisk::build_eas(file.eas));
+    built.has_eas = RecordImage::bytes_for(file.ea_value.size()) <= image.room();
+    if (built.has_eas) image.add(AttributeType::Ea, u"", file.ea_value);
   }
-  return {image.used().begin(), image.used().end()};
-}
-
-/// The security descriptor of the directory is the file's, too: every volume has that one.
-Result<le32> security_id_of(Volume& volume, FileReference directory) {
-  Attributes attributes(volume, directory);
-  const auto found = TRY(attributes.find(AttributeType::StandardInformation));
-  const auto information = TRY(ondisk::parse_standard_information(
-      found.view().value(), {"$STANDARD_INFORMATION", directory.raw(), 0}));
-  return information.security_id;
+  built.record.assign(image.used().begin(), image.used().end());
+  return built;
 }
 
 /// The change journal's records of a new file, which tell the usn that its record begins with.
@@ -187,7 +204,8 @@ Result<FilePtr> create_in(Transaction& transaction, Volume& volume, FileReferenc
                           NewFile& file, const CreateParameters& parameters) {
   const FileKind kind = parameters.kind;
   TRY(directory_record(volume, directory));
-  file.information.security_id = TRY(security_id_of(volume, directory));
+  file.information.security_id.set(
+      TRY(security_of_new_file(transaction, volume, directory, parameters)));
   TRY(inherit_compression(volume, directory, kind, file));
   const PageRef page = TRY(volume.mft().allocate(transaction));
   ondisk::FileRecordInit init;
@@ -203,10 +221,14 @@ Result<FilePtr> create_in(Transaction& transaction, Volume& volume, FileReferenc
       ondisk::build_file_name(directory, file.entry.duplicated, file.entry.type, file.entry.name);
   IndexTree tree(volume, directory, u"$I30");
   TRY(tree.insert(transaction, ondisk::build_entry(reference, value, std::nullopt)));
-  TRY(volume.mft().initialize(transaction, page, build_image(volume, file, kind, init, value)));
-  if (file.reparse.size() > kResidentReparseBytes) {
+  const Built built = build_record(volume, file, kind, init, value);
+  TRY(volume.mft().initialize(transaction, page, built.record));
+  if (!file.reparse.empty() && !built.has_reparse) {
     TRY(insert_small_value(transaction, volume, reference, AttributeType::ReparsePoint,
-                           file.reparse, kResidentReparseBytes));
+                           file.reparse, 0));
+  }
+  if (!file.eas.empty() && !built.has_eas) {
+    TRY(insert_small_value(transaction, volume, reference, AttributeType::Ea, file.ea_value, 0));
   }
   if (file.reparse_tag != 0) {
     TRY(list_reparse_point(transaction, volume, file.reparse_tag, reference));

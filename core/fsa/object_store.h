@@ -27,6 +27,7 @@
 #include "core/ondisk/attribute_values.h"
 #include "core/store/file.h"
 #include "core/store/index_tree.h"
+#include "core/store/security_inheritance.h"
 #include "core/store/volume.h"
 
 namespace ntfs {
@@ -53,6 +54,7 @@ struct FileInformation {
   uint32_t link_count = 0;       ///< names without DOS ones; 1 for a directory
   uint32_t file_attributes = 0;  ///< ondisk::FileAttributes
   uint32_t reparse_tag = 0;      ///< 0: none
+  uint32_t security_id = 0;      ///< in $Secure; 0: its descriptor is its own, or there is none
   ondisk::FileTime creation_time;
   ondisk::FileTime last_write_time;
   ondisk::FileTime change_time;
@@ -71,6 +73,9 @@ struct CreateParameters {
   FileKind kind = FileKind::File;
   std::string symlink_target;  ///< bytes as Linux has them; Symlink only
   LinuxMetadata linux_metadata;
+  std::vector<ondisk::Ea> eas;      ///< beside those of linux_metadata
+  std::optional<FileOwner> owner;   ///< none: that of the directory
+  ByteVector security_descriptor;   ///< empty: what the directory passes on, for `owner`
   /// The file begins with a holder, which the caller takes away.
   enum class Holder { None, Caller };
   Holder holder = Holder::None;
@@ -85,6 +90,15 @@ struct BasicInformation {
   TimesOf times_of = TimesOf::Request;
   std::optional<uint32_t> file_attributes;  ///< the settable bits
   LinuxMetadata linux_metadata;
+};
+
+/// Parts of a security descriptor. MS-DTYP 2.4.7 "SECURITY_INFORMATION".
+struct SecurityInformation {
+  static constexpr uint32_t Owner = 1;
+  static constexpr uint32_t Group = 2;
+  static constexpr uint32_t Dacl = 4;
+  static constexpr uint32_t Sacl = 8;
+  static constexpr uint32_t All = Owner | Group | Dacl | Sacl;
 };
 
 struct StoreInformation {
@@ -243,6 +257,15 @@ class ObjectStore {
   /// What stands against the lock wanted.
   Result<std::optional<ByteRangeLock>> query_lock(Open& open, const LockParameters& wanted);
   void cancel(Open& open, PendingLock& waiter);
+  // Security: self-relative descriptors, of which SecurityInformation tells the parts. NotSupported:
+  // other parts; ObjectNameNotFound: the file has none, or is gone.
+  /// AccessDenied.
+  Result<ByteVector> query_security(Open& open, uint32_t parts);
+  Result<ByteVector> query_security(File& file, uint32_t parts);
+  /// AccessDenied, InvalidOwner (it has none), InvalidSecurityDescr, DiskFull, MediaWriteProtected.
+  Result<> set_security(Open& open, uint32_t parts, ByteView descriptor);
+  Result<> set_security(File& file, uint32_t parts, ByteView descriptor);
+
   /// See Oplock.
   Result<> request_oplock(Open& open, OplockLevel level, OplockRequest& request);
   Result<> acknowledge_oplock_break(Open& open, OplockLevel level, OplockRequest& request);
@@ -347,6 +370,9 @@ class ObjectStore {
   void free_unlinked(const FilePtr& file);
   Result<> free_unlinked_now(File& file);
   Result<> free_orphans();
+  Result<ByteVector> merge_security(FileReference file, uint32_t parts,
+                                    const ondisk::SecurityDescriptor& wanted);
+  void note_security_change(File& file);
 
   Result<> exchange_names(Transaction& transaction, const Place& from, const NamedEntry& source,
                           const Place& to, const NamedEntry& target);

@@ -81,6 +81,7 @@ Oplock::Demand Oplock::demand_of(OplockOperation operation) {
     case OplockOperation::Rename:
       return {OplockLevel::None, true, kHandle};
     case OplockOperation::Delete:
+    case OplockOperation::SetSecurity:
       return {std::nullopt, false, kHandle};
     case OplockOperation::ParentChange:
       return {std::nullopt, false, kRead | kWrite};

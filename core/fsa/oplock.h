@@ -56,6 +56,7 @@ enum class OplockOperation {
   ZeroData,
   Rename,       ///< link and short name, too
   Delete,       ///< disposition
+  SetSecurity,
   ParentChange  ///< PARENT_OBJECT: a name in the directory that holds the oplock
 };
 

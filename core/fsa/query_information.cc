@@ -32,6 +32,7 @@ void take_times(const ondisk::StandardInformation& standard, FileInformation& in
   information.change_time = FileTime::from_raw(standard.change_time.get());
   information.last_access_time = FileTime::from_raw(standard.last_access_time.get());
   information.file_attributes = standard.file_attributes.get();
+  information.security_id = standard.security_id.get();
 }
 
 /// What one attribute record says of the file.

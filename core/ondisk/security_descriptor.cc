@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <charconv>
 
 #include "core/ondisk/index_block.h"
 
@@ -112,7 +113,7 @@ ByteVector build_ace(const Ace& ace) {
 ByteVector build_acl(const Acl& acl) {
   ByteVector bytes(sizeof(AclHeader));
   for (const Ace& ace : acl.aces) append(bytes, build_ace(ace));
-  ASSERT(bytes.size() <= 0xFFFF && acl.aces.size() <= 0xFFFF);
+  ASSERT(bytes.size() <= kMostAclBytes);
   auto& header = struct_at<AclHeader>(MutableBytes(bytes));
   header.revision = std::byte{acl.revision};
   header.length.set(static_cast<uint16_t>(bytes.size()));
@@ -190,6 +191,42 @@ std::string to_text(const Sid& sid) {
   std::string text = fmt::format("S-1-{}", sid.authority);
   for (const uint32_t value : sid.sub_authorities) text += fmt::format("-{}", value);
   return text;
+}
+
+size_t acl_length(const Acl& acl) {
+  size_t bytes = sizeof(AclHeader);
+  for (const Ace& ace : acl.aces) {
+    const size_t body = ace.is_simple() ? sizeof(le32) + sid_length(ace.sid) : ace.body.size();
+    bytes += sizeof(AceHeader) + body;
+  }
+  return bytes;
+}
+
+std::optional<Sid> sid_of_text(std::string_view text) {
+  constexpr std::string_view kPrefix = "S-1-";
+  constexpr uint64_t kMostAuthority = (uint64_t{1} << 48) - 1;
+  if (!text.starts_with(kPrefix)) return std::nullopt;
+  text.remove_prefix(kPrefix.size());
+  std::vector<uint64_t> numbers;
+  for (;;) {
+    uint64_t value = 0;
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const uint64_t most = numbers.empty() ? kMostAuthority : UINT32_MAX;
+    if (error != std::errc() || value > most || numbers.size() > kMaxSubAuthorities) {
+      return std::nullopt;
+    }
+    numbers.push_back(value);
+    text.remove_prefix(static_cast<size_t>(stop - text.data()));
+    if (text.empty()) break;
+    if (text.front() != '-') return std::nullopt;
+    text.remove_prefix(1);
+  }
+  Sid sid;
+  sid.authority = numbers.front();
+  for (size_t i = 1; i < numbers.size(); ++i) {
+    sid.sub_authorities.push_back(static_cast<uint32_t>(numbers[i]));
+  }
+  return sid;
 }
 
 bool Ace::is_simple() const {

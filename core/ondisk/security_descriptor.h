@@ -5,8 +5,10 @@
 // Source: MS-DTYP 2.4.2 "SID", 2.4.4 "ACE", 2.4.5 "ACL", 2.4.6 "SECURITY_DESCRIPTOR"; for $Secure
 // the linux-ntfs documentation, compared with volumes that Windows made.
 
+#include <compare>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/bytes.h"
@@ -17,7 +19,7 @@ namespace ntfs::ondisk {
 struct Sid {
   uint64_t authority = 0;                 ///< 48 bits; 5 is SECURITY_NT_AUTHORITY
   std::vector<uint32_t> sub_authorities;  ///< 0..15
-  friend bool operator==(const Sid&, const Sid&) = default;
+  friend auto operator<=>(const Sid&, const Sid&) = default;
 };
 constexpr size_t kMaxSubAuthorities = 15;
 
@@ -27,6 +29,8 @@ size_t sid_length(const Sid& sid);
 ByteVector build_sid(const Sid& sid);
 /// "S-1-5-32-544".
 std::string to_text(const Sid& sid);
+/// The way back; nothing when `text` is something else, or says more than a SID can hold.
+std::optional<Sid> sid_of_text(std::string_view text);
 
 /// Bits of Ace::flags.
 struct AceFlags {
@@ -40,20 +44,32 @@ struct AceFlags {
 /// Bits of Ace::access_mask, and of what an open asks for. MS-SMB2 2.2.13.1.1
 /// "File_Pipe_Printer_Access".
 struct AccessMask {
-  static constexpr uint32_t ReadData = 0x00000001;
-  static constexpr uint32_t WriteData = 0x00000002;
-  static constexpr uint32_t AppendData = 0x00000004;
-  static constexpr uint32_t Execute = 0x00000020;
+  static constexpr uint32_t ReadData = 0x00000001;    // of a directory: list
+  static constexpr uint32_t WriteData = 0x00000002;   // of a directory: add files
+  static constexpr uint32_t AppendData = 0x00000004;  // of a directory: add directories
+  static constexpr uint32_t ReadEa = 0x00000008;
+  static constexpr uint32_t WriteEa = 0x00000010;
+  static constexpr uint32_t Execute = 0x00000020;  // of a directory: traverse
+  static constexpr uint32_t DeleteChild = 0x00000040;
   static constexpr uint32_t ReadAttributes = 0x00000080;
   static constexpr uint32_t WriteAttributes = 0x00000100;
   static constexpr uint32_t Delete = 0x00010000;
+  static constexpr uint32_t ReadControl = 0x00020000;
+  static constexpr uint32_t WriteDac = 0x00040000;
+  static constexpr uint32_t WriteOwner = 0x00080000;
   static constexpr uint32_t Synchronize = 0x00100000;
+  static constexpr uint32_t AccessSystemSecurity = 0x01000000;
   static constexpr uint32_t FileAll = 0x001F01FF;
   static constexpr uint32_t FileModify = 0x001301BF;
   static constexpr uint32_t FileReadExecute = 0x001200A9;
   static constexpr uint32_t FileRead = 0x00120089;
+  static constexpr uint32_t FileWrite = 0x00120116;
+  static constexpr uint32_t FileExecute = 0x001200A0;
   static constexpr uint32_t FileReadWrite = 0x0012019F;
   static constexpr uint32_t GenericAll = 0x10000000;
+  static constexpr uint32_t GenericExecute = 0x20000000;
+  static constexpr uint32_t GenericWrite = 0x40000000;
+  static constexpr uint32_t GenericRead = 0x80000000;
   static constexpr uint32_t GenericReadExecute = 0xA0000000;
   static constexpr uint32_t GenericModify = 0xE0010000;  // read, write, execute, delete
 };
@@ -79,12 +95,22 @@ struct Acl {
   std::vector<Ace> aces;
   friend bool operator==(const Acl&, const Acl&) = default;
 };
+constexpr size_t kMostAclBytes = 0xFFFF;
+/// Bytes that it has on disk; those that are built have at most kMostAclBytes.
+size_t acl_length(const Acl& acl);
 
 /// Bits of SecurityDescriptor::control.
 struct DescriptorControl {
+  static constexpr uint16_t OwnerDefaulted = 0x0001;
+  static constexpr uint16_t GroupDefaulted = 0x0002;
   static constexpr uint16_t DaclPresent = 0x0004;
+  static constexpr uint16_t DaclDefaulted = 0x0008;
   static constexpr uint16_t SaclPresent = 0x0010;
+  static constexpr uint16_t SaclDefaulted = 0x0020;
   static constexpr uint16_t DaclAutoInherited = 0x0400;
+  static constexpr uint16_t SaclAutoInherited = 0x0800;
+  static constexpr uint16_t DaclProtected = 0x1000;
+  static constexpr uint16_t SaclProtected = 0x2000;
   static constexpr uint16_t SelfRelative = 0x8000;
 };
 

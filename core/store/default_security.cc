@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ondisk/well_known_sids.h"
 #include "core/store/format.h"
 
 namespace ntfs {
@@ -11,15 +12,13 @@ namespace {
 using ondisk::AccessMask;
 using ondisk::Ace;
 using ondisk::AceFlags;
+using ondisk::administrators;
+using ondisk::authenticated_users;
+using ondisk::everyone;
+using ondisk::local_system;
 using ondisk::SecurityDescriptor;
 using ondisk::Sid;
-
-// MS-DTYP 2.4.2.4 "Well-Known SID Structures".
-Sid everyone() { return {1, {0}}; }
-Sid local_system() { return {5, {18}}; }
-Sid authenticated_users() { return {5, {11}}; }
-Sid administrators() { return {5, {32, 544}}; }
-Sid users() { return {5, {32, 545}}; }
+using ondisk::users;
 
 constexpr uint8_t kInheritToAll = AceFlags::ObjectInherit | AceFlags::ContainerInherit;
 

@@ -200,6 +200,25 @@ Result<std::optional<ByteVector>> IndexTree::find(ByteView key) {
   return std::optional(ondisk::with_subnode(entry, std::nullopt));
 }
 
+Result<std::optional<ByteVector>> IndexTree::find_floor(ByteView key) {
+  const Root root = TRY(load_root());
+  const SearchKey wanted = search_key(root.rule(), key);
+  std::optional<Level> floor;
+  Node node = root.node;
+  for (size_t depth = 0; depth < kMaxDepth; ++depth) {
+    const Place place = TRY(search(node, wanted));
+    if (place.is_equal) floor = {node, place.offset};
+    if (!place.is_equal && place.previous != 0) floor = {node, place.previous};
+    if (place.is_equal || !node.view().has_subnodes()) {
+      if (!floor) return std::optional<ByteVector>();
+      const auto entry = entry_at(floor->node.view().bytes(), floor->offset);
+      return std::optional(ondisk::with_subnode(entry, std::nullopt));
+    }
+    node = TRY(load_child(entry_at(node.view().bytes(), place.offset)));
+  }
+  return corrupt({"index", owner_.raw(), node.vcn.raw()}, "depth", kMaxDepth);
+}
+
 Result<std::optional<ByteVector>> IndexTree::find_name(std::u16string_view name, NameMatch match) {
   if (name.empty() || name.size() > ondisk::kMaxNameUnits) return std::optional<ByteVector>();
   const DiskName disk_name(name);

@@ -35,6 +35,8 @@ class IndexTree {
 
   /// A copy of the entry with exactly this key; nothing when there is none.
   Result<std::optional<ByteVector>> find(ByteView key);
+  /// A copy of the last entry whose key is not greater; nothing when all are.
+  Result<std::optional<ByteVector>> find_floor(ByteView key);
   /// Directories only: the entry whose name equals `name`, exactly (NameMatch::Exact) or without
   /// regard to case (the exact one first if several). Copies the whole entry.
   enum class NameMatch { Exact, IgnoreCase };

@@ -31,6 +31,8 @@
 
 namespace ntfs {
 
+class SecurityDescriptors;
+
 struct VolumeOptions {
   /// A log that is not clean is replayed: in memory alone unless ReadWrite.
   enum class Access {
@@ -97,6 +99,7 @@ class Volume {
   const UpCase& upcase() const { return *upcase_; }
   const VolumeOptions& options() const { return options_; }
   bool is_writable() const { return journal_->is_writable(); }
+  SecurityDescriptors& security() { return *security_; }
   const std::u16string& label() const { return label_; }
   const ondisk::VolumeInformation& information() const { return information_; }
   const lfs::LogStatus& log_status() const { return log_status_; }  ///< as it was at mount
@@ -185,6 +188,7 @@ class Volume {
   Mutex commit_mutex_{LockRank::Commit};
   std::atomic<uint64_t> commits_wanted_{0};
   uint64_t commits_done_ GUARDED_BY(commit_mutex_) = 0;
+  std::unique_ptr<SecurityDescriptors> security_;
   Result<> last_commit_ GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> buffered_{0};
   Mutex streams_mutex_{LockRank::FileTable};

@@ -208,6 +208,23 @@ TEST_F(ObjectStoreTest, KeepsSymlinksOfEveryLength) {
   remount();
 }
 
+TEST_F(ObjectStoreTest, KeepsSymlinksWhoseNameAndTargetFillMoreThanARecord) {
+  CreateParameters parameters;
+  parameters.kind = FileKind::Symlink;
+  parameters.linux_metadata.uid = 1000;
+  for (const size_t length : {1u, 200u, 300u, 320u, 700u}) {
+    parameters.symlink_target = std::string(length, 't');
+    const std::u16string name = std::u16string(255, static_cast<char16_t>(u'a' + length % 26));
+    const auto link = store_->create(*store_->root(), name, parameters);
+    ASSERT_TRUE(link) << length;
+    const auto target = store_->read_link(**link);
+    ASSERT_TRUE(target) << length;
+    EXPECT_EQ(*target, parameters.symlink_target);
+    EXPECT_EQ(store_->query_information(**link)->linux_metadata.uid, 1000u);
+  }
+  remount();
+}
+
 TEST_F(ObjectStoreTest, KeepsOwnerAndMode) {
   const FilePtr file = create(store_->root(), u"script");
   BasicInformation information;
