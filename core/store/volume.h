@@ -94,12 +94,12 @@ class Volume {
   /// Takes clusters of file data from a run that had them: frees those that no other run has.
   Result<> release_clusters(Transaction& transaction, ClusterRun run);
   Mft& mft() { return *mft_; }
+  SecurityDescriptors& security() { return *security_; }
   UsnStream& usn() { return *usn_; }
   const UsnStream& usn() const { return *usn_; }
   const UpCase& upcase() const { return *upcase_; }
   const VolumeOptions& options() const { return options_; }
   bool is_writable() const { return journal_->is_writable(); }
-  SecurityDescriptors& security() { return *security_; }
   const std::u16string& label() const { return label_; }
   const ondisk::VolumeInformation& information() const { return information_; }
   const lfs::LogStatus& log_status() const { return log_status_; }  ///< as it was at mount
@@ -183,12 +183,12 @@ class Volume {
   std::unique_ptr<ClusterAllocator> clusters_;
   std::unique_ptr<ClusterRefcounts> refcounts_;
   std::unique_ptr<Mft> mft_;
+  std::unique_ptr<SecurityDescriptors> security_;
   std::unique_ptr<UsnStream> usn_;
   std::unique_ptr<UpCase> upcase_;
   Mutex commit_mutex_{LockRank::Commit};
   std::atomic<uint64_t> commits_wanted_{0};
   uint64_t commits_done_ GUARDED_BY(commit_mutex_) = 0;
-  std::unique_ptr<SecurityDescriptors> security_;
   Result<> last_commit_ GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> buffered_{0};
   Mutex streams_mutex_{LockRank::FileTable};
