@@ -42,6 +42,7 @@ constexpr std::array kFlags = {
     Flag{"hide_hid_files", &MountOptions::hide_hidden_files, true},
     Flag{"nohidden", &MountOptions::hide_hidden_files, true},
     Flag{"hide_dot_files", &MountOptions::hide_dot_files, true},
+    Flag{"remove_hiberfile", &MountOptions::remove_hiberfile, true},
     Flag{"discard", &MountOptions::discard, true},
     Flag{"nodiscard", &MountOptions::discard, false},
     Flag{"usn", &MountOptions::usn, true},
@@ -99,7 +100,7 @@ constexpr std::array kMeaningless = {
 };
 
 /// Known, and not to be ignored: the user would rely on it.
-constexpr std::array<std::string_view, 2> kNotYet = {"remove_hiberfile", "remount"};
+constexpr std::array<std::string_view, 1> kNotYet = {"remount"};
 
 constexpr std::array<std::string_view, 11> kWithValue = {
     "uid",   "gid",    "umask", "fmask",   "dmask", "streams_interface",

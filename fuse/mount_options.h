@@ -25,10 +25,11 @@ struct MountOptions {
   bool hide_hidden_files = false;
   bool hide_dot_files = false;
   bool writeback = true;
-  bool discard = false;          ///< tell the device of freed clusters
-  bool usn = true;               ///< record changes where the volume has a change journal
-  bool mandatory_locks = false;  ///< locks=mandatory; then not writeback
-  bool nofail = false;           ///< a SOURCE that is not there is no error
+  bool remove_hiberfile = false;  ///< write although Windows sleeps on it: its session is lost
+  bool discard = false;           ///< tell the device of freed clusters
+  bool usn = true;                ///< record changes where the volume has a change journal
+  bool mandatory_locks = false;   ///< locks=mandatory; then not writeback
+  bool nofail = false;            ///< a SOURCE that is not there is no error
   uint64_t cache_bytes = uint64_t{256} << 20;
   uint32_t commit_seconds = 5;
   uint32_t threads = 0;                   ///< 0: by the number of processors

@@ -189,6 +189,9 @@ class ServedMount {
     options.show_system_files = request_.options.show_system_files;
     using UsnRecords = VolumeOptions::UsnRecords;
     options.volume.usn_records = request_.options.usn ? UsnRecords::Yes : UsnRecords::No;
+    if (request_.options.remove_hiberfile) {
+      options.volume.sleep_guard = VolumeOptions::SleepGuard::RemoveFile;
+    }
     using Discard = VolumeOptions::Discard;
     options.volume.discard = request_.options.discard ? Discard::Yes : Discard::No;
     if (request_.options.writeback) options.data_times = DataTimes::SetByCaller;

@@ -7,6 +7,7 @@
 #include "core/base/trace.h"
 #include "core/fsa/names.h"
 #include "core/fsa/usn_life_cycle.h"
+#include "core/store/hibernation.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -24,7 +25,25 @@ Result<std::unique_ptr<ObjectStore>> ObjectStore::mount(BlockDevice& device,
   const uint16_t flags = store->volume_->information().flags.get();
   const bool deletes_usn = (flags & ondisk::VolumeFlags::DeleteUsnUnderway) != 0;
   if (store->volume_->is_writable() && deletes_usn) TRY(finish_usn_deletion(*store));
+  if (store->volume_->is_writable()) TRY(store->remove_hibernation_file());
   return store;
+}
+
+/// Where somebody gives up the session in it. Any other stays.
+Result<> ObjectStore::remove_hibernation_file() {
+  if (options_.volume.sleep_guard != VolumeOptions::SleepGuard::RemoveFile) return {};
+  if (TRY(find_sleep(*volume_)) == Sleep::None) return {};
+  std::u16string name;
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    const auto entry =
+        TRY(find_entry(*volume_, kRoot, kHibernationFile, IndexTree::NameMatch::IgnoreCase));
+    if (!entry) return {};
+    name = entry->name;
+  }
+  TRY(remove(*root(), name, RemoveKind::File));
+  log_line(LogLevel::Note, "hiberfil.sys was removed: the Windows session in it is lost");
+  return {};
 }
 
 ObjectStore::~ObjectStore() = default;

@@ -373,6 +373,7 @@ class ObjectStore {
   Result<ByteVector> merge_security(FileReference file, uint32_t parts,
                                     const ondisk::SecurityDescriptor& wanted);
   void note_security_change(File& file);
+  Result<> remove_hibernation_file();
 
   Result<> exchange_names(Transaction& transaction, const Place& from, const NamedEntry& source,
                           const Place& to, const NamedEntry& target);

@@ -8,6 +8,7 @@
 #include "core/ondisk/file_record.h"
 #include "core/ondisk/mapping_pairs.h"
 #include "core/store/file_records.h"
+#include "core/store/hibernation.h"
 #include "core/store/index_tree.h"
 #include "core/store/security_descriptors.h"
 
@@ -37,6 +38,18 @@ constexpr size_t kMostClosed = 32;
 usn::Usn left_open_from(const UsnStream& usn, const Recovery* recovery, const lfs::LogStatus& log) {
   if (recovery != nullptr) return usn::Usn::from_raw(recovery->usn_restart(usn.file()));
   return log.oldest_lsn.is_none() ? usn.first() : usn.next();
+}
+
+bool forbids(VolumeOptions::SleepGuard guard, Sleep sleep) {
+  switch (guard) {
+    case VolumeOptions::SleepGuard::Possible:
+      return sleep != Sleep::None;
+    case VolumeOptions::SleepGuard::Known:
+      return sleep == Sleep::Hibernated || sleep == Sleep::Elsewhere;
+    case VolumeOptions::SleepGuard::RemoveFile:
+      break;
+  }
+  return false;
 }
 
 bool has_notes(File& file) {
@@ -85,7 +98,7 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
     why_not.clear();
   }
   if (recovery != nullptr && options.access == Access::ReadWrite) {
-    TRY(write_recovered(device, geometry, *recovery, why_not));
+    TRY(write_recovered(device, options, geometry, *recovery, why_not));
   }
   std::unique_ptr<Volume> volume(new Volume(device, options, geometry, std::move(recovery)));
   TRY(volume->load(why_not));
@@ -94,10 +107,10 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
 
 /// Brings to the device what the log says, unless the volume must not be written: Windows may be
 /// hibernated on it, as it will be. Nothing is written before that is known.
-Result<> Volume::write_recovered(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
-                                 Recovery& recovery, std::string& why_not) {
+Result<> Volume::write_recovered(BlockDevice& device, VolumeOptions options,
+                                 const ondisk::VolumeGeometry& geometry, Recovery& recovery,
+                                 std::string& why_not) {
   OverlayDevice view(device, recovery.patches());
-  VolumeOptions options;
   options.access = VolumeOptions::Access::AsItIs;
   Volume recovered(view, options, geometry, nullptr);
   TRY(recovered.load(why_not));
@@ -285,22 +298,6 @@ Result<> Volume::release_clusters(Transaction& transaction, ClusterRun run) {
   return {};
 }
 
-Result<bool> Volume::is_hibernated() {
-  IndexTree root(*this, FileReference(ondisk::kRootRecord, 5), u"$I30");
-  const auto entry = TRY(root.find_name(u"hiberfil.sys", IndexTree::NameMatch::IgnoreCase));
-  if (!entry) return false;
-  const auto view = ondisk::IndexEntryView::of_valid(*entry, 0);
-  Attributes attributes(*this, view.reference());
-  const auto found = attributes.find(AttributeType::Data);
-  if (!found || found->view().is_resident() || found->view().file_size() < 4096) return false;
-  const Runlist runs = TRY(attributes.load_runs(AttributeType::Data, u""));
-  if (runs.empty() || runs.find(Vcn(0)).lcn.is_hole()) return false;
-  AlignedBuffer head(4096);
-  TRY(device_.read(runs.find(Vcn(0)).lcn.raw() * geometry_.cluster_size, head.bytes()));
-  const auto magic = as_text(head.bytes().first(4));
-  return magic == "hibr" || magic == "HIBR";
-}
-
 Result<> Volume::check_log(std::string& why_not) const {
   if (log_status_.state == lfs::LogState::Corrupt) {
     why_not =
@@ -312,10 +309,9 @@ Result<> Volume::check_log(std::string& why_not) const {
 }
 
 Result<> Volume::check_writable(std::string& why_not) {
-  if (TRY(is_hibernated())) {
-    why_not =
-        "Windows is hibernated on it (hiberfil.sys): it can be mounted read-only. Resume "
-        "Windows and shut it down to write";
+  const Sleep sleep = TRY(find_sleep(*this));
+  if (forbids(options_.sleep_guard, sleep)) {
+    why_not = explain(sleep);
     return NtStatus::SharingViolation;
   }
   if ((information_.flags.get() & ondisk::VolumeFlags::Dirty) != 0) {

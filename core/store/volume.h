@@ -53,14 +53,21 @@ struct VolumeOptions {
   /// Whether the device is told of freed clusters.
   using Discard = ClusterAllocator::Discard;
   Discard discard = Discard::No;
+  /// When ReadWrite refuses because of a Windows that sleeps (hibernation.h).
+  enum class SleepGuard {
+    Possible,    ///< when it may sleep
+    Known,       ///< when it does
+    RemoveFile,  ///< never: ObjectStore removes hiberfil.sys, and the session is lost
+  };
+  SleepGuard sleep_guard = SleepGuard::Possible;
 };
 
 class Volume {
  public:
   /// Mounts; first recovers a volume that was not unmounted (recovery.h). `device` must outlive the
   /// volume. UnrecognizedVolume: not NTFS. With `why_not` filled, and nothing written: LogCorrupt
-  /// and NotSupported (the log cannot be replayed), SharingViolation (hibernated), DiskCorruptError
-  /// (marked dirty).
+  /// and NotSupported (the log cannot be replayed), SharingViolation (Windows sleeps),
+  /// DiskCorruptError (marked dirty).
   static Result<std::unique_ptr<Volume>> open(BlockDevice& device, const VolumeOptions& options,
                                               std::string& why_not);
   /// What the boot sector says. UnrecognizedVolume; FileCorruptError (reported).
@@ -140,8 +147,9 @@ class Volume {
  private:
   Volume(BlockDevice& device, const VolumeOptions& options, const ondisk::VolumeGeometry& geometry,
          std::unique_ptr<Recovery> recovery);
-  static Result<> write_recovered(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
-                                  Recovery& recovery, std::string& why_not);
+  static Result<> write_recovered(BlockDevice& device, VolumeOptions options,
+                                  const ondisk::VolumeGeometry& geometry, Recovery& recovery,
+                                  std::string& why_not);
   Result<> load(std::string& why_not);
   Result<> load_mft();
   Result<Journal::Mirror> mirror_of_mft();
@@ -152,7 +160,6 @@ class Volume {
   Result<> check_log(std::string& why_not) const;
   Result<> check_writable(std::string& why_not);
   Result<std::unique_ptr<lfs::LogFile>> start_log();
-  Result<bool> is_hibernated();
   Result<MetadataStreamRef> load_stream(FileReference file, ondisk::AttributeType type,
                                         std::u16string_view name, uint64_t id);
   Result<ByteVector> read_whole(FileReference file, ondisk::AttributeType type, uint64_t limit);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/io/mount_table.h"
+#include "core/store/hibernation.h"
 #include "fuse/commands/opened_volume.h"
 
 namespace ntfs::frontend {
@@ -36,24 +37,12 @@ int code_of_refusal(NtStatus status) {
   }
 }
 
-/// Whether hiberfil.sys holds a sleeping Windows. What cannot be read does not.
-bool is_hibernated(OpenedVolume& volume) {
-  ObjectStore& store = *volume.store;
-  const auto file = store.lookup(*store.root(), u"hiberfil.sys");
-  if (!file) return false;
-  AlignedBuffer head = volume.device->allocate(AlignedBuffer::kAlignment);
-  const auto read = store.read(**file, 0, head.size(), head.bytes());
-  if (!read || *read < 4) return false;
-  const auto magic = as_text(head.bytes().first(4));
-  return magic == "hibr" || magic == "HIBR";
-}
-
 Verdict judge(OpenedVolume& volume, bool readwrite) {
-  const Volume& opened = volume.store->volume();
+  Volume& opened = volume.store->volume();
   const lfs::LogState log = opened.log_status().state;
-  if (is_hibernated(volume) && (readwrite || log == lfs::LogState::Unclean)) {
-    return {kProbeHibernated,
-            "Windows is hibernated on it: resume Windows and shut it down, or mount it read-only"};
+  const Sleep sleep = find_sleep(opened).value_or(Sleep::None);  // what cannot be read does not
+  if (sleep != Sleep::None && (readwrite || log == lfs::LogState::Unclean)) {
+    return {kProbeHibernated, std::string(explain(sleep))};
   }
   if (log == lfs::LogState::Unclean) {
     return {kProbeLogUnclean,

@@ -57,6 +57,8 @@ Result<> recover(BlockDevice& device, const RecoverOptions& options, Access acce
                  std::string& why_not) {
   ObjectStoreOptions store_options;
   store_options.volume.access = access;
+  // Whoever calls this knows whether Windows was cut off.
+  store_options.volume.sleep_guard = VolumeOptions::SleepGuard::Known;
   const auto store = TRY(ObjectStore::mount(device, store_options, why_not));
   if (access == Access::ReadWrite) TRY(store->dismount());
   print(options, store->volume().recovery());

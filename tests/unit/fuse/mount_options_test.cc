@@ -78,7 +78,7 @@ TEST(MountOptions, RefusesWrongValues) {
 }
 
 TEST(MountOptions, RefusesWhatItCannotKeepYet) {
-  for (const char* text : {"streams_interface=windows", "remove_hiberfile", "remount,ro"}) {
+  for (const char* text : {"streams_interface=windows", "remount,ro"}) {
     EXPECT_NE(parse(text).error.find("not available in this version"), std::string::npos) << text;
   }
 }
@@ -103,6 +103,8 @@ TEST(MountOptions, DiscardIsOffUnlessGiven) {
   EXPECT_TRUE(parse("discard").options.discard);
   EXPECT_FALSE(parse("discard,nodiscard").options.discard);
   EXPECT_TRUE(parse("discard").options.notes.empty());
+  EXPECT_FALSE(parse("discard").options.remove_hiberfile);
+  EXPECT_TRUE(parse("remove_hiberfile").options.remove_hiberfile);
 }
 
 TEST(MountOptions, NorecoverNeedsReadOnly) {
