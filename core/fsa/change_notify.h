@@ -27,6 +27,9 @@ enum class NotifyAction : uint32_t {
   Modified = 3,
   RenamedOldName = 4,
   RenamedNewName = 5,
+  AddedStream = 6,
+  RemovedStream = 7,
+  ModifiedStream = 8,
 };
 
 /// MS-SMB2 2.2.35, CompletionFilter.
@@ -40,6 +43,9 @@ struct NotifyFilter {
   static constexpr uint32_t Creation = 0x040;
   static constexpr uint32_t Ea = 0x080;
   static constexpr uint32_t Security = 0x100;
+  static constexpr uint32_t StreamName = 0x200;
+  static constexpr uint32_t StreamSize = 0x400;
+  static constexpr uint32_t StreamWrite = 0x800;
   /// What a file that takes the place of another may differ in.
   static constexpr uint32_t Replaced =
       Attributes | Size | LastWrite | LastAccess | Creation | Ea | Security;

@@ -23,36 +23,36 @@ Result<size_t> ObjectStore::read(File& file, uint64_t offset, size_t length, Mut
   return file.data().read(offset, length, into);
 }
 
-Result<> ObjectStore::write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
+Result<> ObjectStore::write(Stream& stream, uint64_t offset, ByteView from, Buffering buffering) {
   TRY(check_data());
-  UsnPost post(file, TRY(reasons_of_write(*volume_, file, offset, from.size())));
-  TRY(with_reclaim(*volume_, [&] { return file.data().write(offset, from, buffering); }));
+  UsnPost post(stream.file(), TRY(reasons_of_write(stream, offset, from.size())));
+  TRY(with_reclaim(*volume_, [&] { return stream.write(offset, from, buffering); }));
   post.keep();
-  note_data_change(file);
+  note_data_change(stream.file());
   return {};
 }
 
 Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
   TRY(check_data());
-  UsnPost post(file, TRY(reasons_of_write(*volume_, file, std::nullopt, from.size())));
+  UsnPost post(file, TRY(reasons_of_write(file.data(), std::nullopt, from.size())));
   const uint64_t offset = TRY(with_reclaim(*volume_, [&] { return file.data().append(from); }));
   post.keep();
   note_data_change(file);
   return offset;
 }
 
-Result<> ObjectStore::set_end_of_file(File& file, uint64_t size) {
+Result<> ObjectStore::set_end_of_file(Stream& stream, uint64_t size) {
   TRY(check_data());
-  UsnPost post(file, TRY(reasons_of_size(*volume_, file, size)));
-  TRY(with_reclaim(*volume_, [&] { return file.data().set_size(size); }));
+  UsnPost post(stream.file(), TRY(reasons_of_size(stream, size)));
+  TRY(with_reclaim(*volume_, [&] { return stream.set_size(size); }));
   post.keep();
-  note_data_change(file);
+  note_data_change(stream.file());
   return {};
 }
 
 Result<> ObjectStore::allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
-  UsnPost post(file, TRY(reasons_of_growth(*volume_, file, offset + length, keep)));
+  UsnPost post(file, TRY(reasons_of_growth(file.data(), offset + length, keep)));
   TRY(with_reclaim(*volume_, [&] { return file.data().allocate(offset, length, keep); }));
   post.keep();
   note_data_change(file);
@@ -70,7 +70,7 @@ Result<> ObjectStore::punch(File& file, uint64_t offset, uint64_t length) {
 
 Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSize keep) {
   TRY(check_data());
-  const uint32_t growth = TRY(reasons_of_growth(*volume_, file, offset + length, keep));
+  const uint32_t growth = TRY(reasons_of_growth(file.data(), offset + length, keep));
   UsnPost post(file, usn::Reason::DataOverwrite | growth);
   TRY(with_reclaim(*volume_, [&] { return file.data().zero(offset, length, keep); }));
   post.keep();
@@ -78,8 +78,8 @@ Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSiz
   return {};
 }
 
-Result<uint64_t> ObjectStore::next_range(File& file, uint64_t offset, RangeKind kind) {
-  return file.data().next_range(offset, kind);
+Result<uint64_t> ObjectStore::next_range(Stream& stream, uint64_t offset, RangeKind kind) {
+  return stream.next_range(offset, kind);
 }
 
 }  // namespace ntfs

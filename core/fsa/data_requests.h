@@ -61,7 +61,7 @@ struct DuplicateExtents {
 /// One of several reads: see Stream::read.
 struct DataRead {
   File* file = nullptr;
-  Open* open = nullptr;  ///< null: by the file
+  Open* open = nullptr;  ///< of that file; null: the unnamed stream, by the file
   Stream::Buffering buffering = Stream::Buffering::Buffered;
   uint64_t offset = 0;
   size_t length = 0;

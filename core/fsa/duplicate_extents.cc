@@ -44,7 +44,7 @@ Result<> ObjectStore::duplicate_extents(Open& target, Open& source, const Duplic
   const Stream::Sizes target_sizes = TRY(target.stream().sizes());
   if (!reaches(shared.source_offset, source_sizes.file_size)) return NtStatus::NotSupported;
   if (!reaches(shared.target_offset, target_sizes.file_size)) return NtStatus::NotSupported;
-  if (&source.file()->data() != &target.file()->data()) {
+  if (&source.stream() != &target.stream()) {
     const bool is_sparse = TRY(source.stream().is_sparse());  // D9
     if (is_sparse && !TRY(target.stream().is_sparse())) return NtStatus::NotSupported;
   }
@@ -77,8 +77,7 @@ Result<uint64_t> ObjectStore::share_range(Open& from, Open& to, const SharedRang
                              .mode = ByteRangeLock::Mode::Exclusive,
                              .open = &to,
                              .key = std::nullopt}));
-    UsnPost post(*to.file(),
-                 TRY(reasons_of_write(*volume_, *to.file(), range.target_offset, range.length)));
+    UsnPost post(*to.file(), TRY(reasons_of_write(to.stream(), range.target_offset, range.length)));
     const uint64_t done = TRY(with_reclaim(*volume_, [&] {
       return to.stream().share(from.stream(), range.source_offset, range.target_offset,
                                range.length);
@@ -86,7 +85,7 @@ Result<uint64_t> ObjectStore::share_range(Open& from, Open& to, const SharedRang
     post.keep();
     note_file_modified(to);
     note_file_accessed(from);
-    if (to.state_ != nullptr) to.state_->note_change(NotifyFilter::Size);
+    if (to.state_ != nullptr) to.state_->note_change(size_filter(to));
     if ((to.mode() & OpenMode::WriteThrough) != 0) TRY(volume_->commit());
     return done;
   }

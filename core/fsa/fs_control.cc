@@ -42,9 +42,8 @@ Result<> ObjectStore::change_range(Open& open, uint64_t offset, uint64_t length,
                              .mode = ByteRangeLock::Mode::Exclusive,
                              .open = &open,
                              .key = std::nullopt}));
-    const uint32_t growth =
-        TRY(reasons_of_growth(*volume_, *open.file(), offset + length, reasons.keep));
-    UsnPost post(*open.file(), reasons.always | growth);
+    const uint32_t growth = TRY(reasons_of_growth(open.stream(), offset + length, reasons.keep));
+    UsnPost post(*open.file(), reasons_of_data(open.stream(), reasons.always) | growth);
     TRY(with_reclaim(*volume_, change));
     post.keep();
     note_file_modified(open);

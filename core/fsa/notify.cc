@@ -14,7 +14,7 @@ namespace {
 /// Directories from one to the root; a chain that is longer is a loop.
 constexpr int kMostDepth = 4096;
 
-StreamState* state_of(File& file) { return static_cast<StreamState*>(file.extension()); }
+StreamState* state_of(File& file) { return static_cast<StreamState*>(file.data().extension()); }
 
 }  // namespace
 
@@ -61,11 +61,19 @@ void ObjectStore::report_names(FileReference directory, std::vector<NotifyEvent>
 
 /// A file's information or data changed: whoever looks at a directory that shows it.
 void ObjectStore::report_file(File& file, uint32_t filter) {
+  report_stream(file, {}, NotifyAction::Modified, filter);
+}
+
+/// The same of a named stream, which is called as in a path.
+void ObjectStore::report_stream(File& file, std::u16string_view stream, NotifyAction action,
+                                uint32_t filter) {
   if (options_.opens_lock == OpensLock::No || filter == 0) return;
   const auto names = names_of(file.reference());
   if (!names) return;  // removed
   for (const NameInDirectory& each : *names) {
-    report_names(each.directory, {{NotifyAction::Modified, each.name}}, filter);
+    std::u16string name = each.name;
+    if (!stream.empty()) name.append(u":").append(stream);
+    report_names(each.directory, {{action, std::move(name)}}, filter);
   }
 }
 

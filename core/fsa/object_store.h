@@ -69,6 +69,13 @@ struct DirectoryEntry {
   uint32_t reparse_tag = 0;
 };
 
+/// MS-FSCC 2.4.49 "FileStreamInformation".
+struct StreamInformation {
+  std::u16string name;          ///< empty: the unnamed one
+  uint64_t file_size = 0;       ///< bytes
+  uint64_t allocated_size = 0;  ///< bytes really allocated
+};
+
 struct CreateParameters {
   FileKind kind = FileKind::File;
   std::string symlink_target;  ///< bytes as Linux has them; Symlink only
@@ -202,6 +209,22 @@ class ObjectStore {
   /// The directory that holds `directory`; the root's is itself.
   Result<FileReference> query_parent(File& directory);
 
+  // Named streams. Their names are found as those of files are. AccessDenied: of system files.
+  // DeletePending: removed, and still open.
+  /// The unnamed stream, where there is one, first.
+  Result<std::vector<StreamInformation>> query_streams(File& file);
+  /// ObjectNameNotFound.
+  Result<StreamPtr> find_stream(File& file, std::u16string_view name);
+  /// Makes an empty one. ObjectNameCollision, ObjectNameInvalid, NameTooLong.
+  Result<> create_stream(File& file, std::u16string_view name);
+  /// Removes one, when nobody has it open any more.
+  Result<> remove_stream(File& file, std::u16string_view name);
+  /// All that the stream holds. BufferOverflow: more than Stream::kMostReplaced bytes.
+  Result<ByteVector> read_stream(File& file, std::u16string_view name);
+  /// Makes `value`, of up to as many bytes, all that the stream holds, in one transaction; makes
+  /// the stream where there is none. Whoever calls it sets the time of the last write.
+  Result<> set_stream(File& file, std::u16string_view name, ByteView value);
+
   // Data by an open. Refusals change nothing.
   /// Returns the bytes written: all. InvalidParameter, MediaWriteProtected, InvalidDeviceRequest (a
   /// directory), FileLockConflict, DiskFull, Cancelled.
@@ -273,17 +296,24 @@ class ObjectStore {
   /// once. NotSupported, InvalidParameter (not a directory), DeletePending.
   Result<> notify(Open& directory, const NotifyParameters& parameters, NotifyRequest& request);
 
-  // Data by a file, see Stream. FileIsADirectory for directories.
+  // Data by a file or stream, see Stream. FileIsADirectory for directories.
   Result<size_t> read(File& file, uint64_t offset, size_t length, MutableBytes into);
   /// Several reads that go to the device together.
   void read(std::span<DataRead> reads);
-  Result<> write(File& file, uint64_t offset, ByteView from, Buffering buffering);
+  Result<> write(Stream& stream, uint64_t offset, ByteView from, Buffering buffering);
+  Result<> write(File& file, uint64_t offset, ByteView from, Buffering buffering) {
+    return write(file.data(), offset, from, buffering);
+  }
   Result<uint64_t> append(File& file, ByteView from);
-  Result<> set_end_of_file(File& file, uint64_t size);
+  Result<> set_end_of_file(Stream& stream, uint64_t size);
+  Result<> set_end_of_file(File& file, uint64_t size) { return set_end_of_file(file.data(), size); }
   Result<> allocate(File& file, uint64_t offset, uint64_t length, KeepSize keep);
   Result<> punch(File& file, uint64_t offset, uint64_t length);
   Result<> zero(File& file, uint64_t offset, uint64_t length, KeepSize keep);
-  Result<uint64_t> next_range(File& file, uint64_t offset, RangeKind kind);
+  Result<uint64_t> next_range(Stream& stream, uint64_t offset, RangeKind kind);
+  Result<uint64_t> next_range(File& file, uint64_t offset, RangeKind kind) {
+    return next_range(file.data(), offset, kind);
+  }
 
   /// Everything that happened before is durable when it returns (fsync, fsyncdir, sync).
   Result<> flush();
@@ -311,6 +341,8 @@ class ObjectStore {
   void note_file_modified(Open& open) const;
   void note_file_changed(Open& open) const;
   void note_file_accessed(Open& open) const;
+  static uint32_t size_filter(const Open& open);
+  void note_stream_change(File& file) const;
   bool is_aligned(uint64_t offset, uint64_t length) const;
   Result<std::optional<uint64_t>> write_now(Open& open, const WriteParameters& parameters,
                                             Passage& passage, std::optional<uint64_t> wanted);
@@ -349,6 +381,7 @@ class ObjectStore {
   Result<std::vector<NameInDirectory>> names_of(FileReference file);
   void report_names(FileReference directory, std::vector<NotifyEvent> events, uint32_t filter);
   void report_file(File& file, uint32_t filter);
+  void report_stream(File& file, std::u16string_view stream, NotifyAction action, uint32_t filter);
   void end_watches(File& directory);
   struct RenameNews {
     RenameMode mode;
@@ -367,6 +400,12 @@ class ObjectStore {
   Result<> remove_entry(Transaction& transaction, IndexTree& directory, Attributes& file,
                         const NamedEntry& entry, FileReference deleted, RemovedFile& removed);
   void finish_removal(const RemovedFile& removed);
+  Result<StreamPtr> find_stream_locked(File& file, std::u16string_view name);
+  Result<> check_streams_removal(File& file);
+  Result<> check_stream_change(File& file);
+  Result<> remove_now(Stream& stream);
+  void remove_deleted(const StreamPtr& stream);
+  Result<> discard_data(File& file);
   void free_unlinked(const FilePtr& file);
   Result<> free_unlinked_now(File& file);
   Result<> free_orphans();

@@ -43,24 +43,38 @@ Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
   const bool opens_lock = options_.opens_lock == OpensLock::Yes;
   if (!opens_lock && parameters.share_access != ShareAccess::All) return NtStatus::NotSupported;
   bool is_directory = false;
+  StreamPtr named;
   {
     // Under the lock, so that a removal sees either the holder or no file.
     const SharedLock lock(volume_->journal().metadata_lock());
     const PageRef base = TRY(volume_->mft().base_record(file->reference()));
     is_directory = ondisk::FileRecordView::of_valid(base->bytes()).is_directory();
+    if (!parameters.stream.empty()) {
+      named = TRY(find_stream_locked(*file, parameters.stream));
+      is_directory = false;
+    }
     file->holders().fetch_add(1);
   }
+  if (named != nullptr) named->openers().fetch_add(1);
+  Stream& stream = named != nullptr ? *named : file->data();
   StreamState* state = nullptr;
   if (opens_lock) {
-    FileExtension* extension = file->extension();
-    if (extension == nullptr) extension = &file->extend(std::make_unique<StreamState>());
+    StreamExtension* extension = stream.extension();
+    if (extension == nullptr) extension = &stream.extend(std::make_unique<StreamState>());
     state = static_cast<StreamState*>(extension);
   }
-  std::unique_ptr<Open> open(new Open(file, parameters, state, is_directory));
+  std::unique_ptr<Open> open(new Open(file, std::move(named), parameters, state, is_directory));
   if (may_write(open->granted_access_)) file->writers().fetch_add(1);
+  if (open->stream_ != nullptr && open->stream_->deleted()) {
+    close(std::move(open));
+    return NtStatus::DeletePending;
+  }
   if (state == nullptr) return open;
   const bool is_for_attributes = (open->granted_access_ & ~kAttributesOnly) == 0;
   auto admitted = state->admit(*open);
+  // C16: deleting the file would take its other streams along.
+  const bool may_delete = (open->granted_access_ & AccessMask::Delete) != 0;
+  if (admitted && may_delete && open->stream_ == nullptr) admitted = check_streams_removal(*file);
   if (admitted) {
     admitted = state->break_oplock(
         open.get(), is_for_attributes ? OplockOperation::OpenAttributes : OplockOperation::Open);
@@ -74,12 +88,22 @@ void ObjectStore::close(std::unique_ptr<Open> open) {
   const FilePtr file = open->file_;
   if (open->state_ != nullptr) {
     open->state_->remove(*open);
-    // X6: "If Open.File.PendingNotifications is nonzero".
-    report_file(*file, open->state_->take_changes());
+    // X6: "If Open.File.PendingNotifications is nonzero", and those of the stream.
+    const uint32_t changes = open->state_->take_changes();
+    if (open->stream_ == nullptr) {
+      report_file(*file, changes);
+    } else {
+      report_stream(*file, open->stream_->name(), NotifyAction::ModifiedStream, changes);
+    }
     if (open->watches_tree_) --count_tree_watches_;
   }
   if (may_write(open->granted_access_)) file->writers().fetch_sub(1);
+  const StreamPtr named = open->stream_;
   open.reset();
+  // X2.
+  if (named != nullptr && named->openers().fetch_sub(1) == 1 && named->deleted()) {
+    remove_deleted(named);
+  }
   close(file);
 }
 
@@ -88,7 +112,7 @@ void ObjectStore::cancel(Open& open) {
 }
 
 Result<> ObjectStore::break_oplock(File& file, OplockOperation operation) {
-  FileExtension* extension = file.extension();
+  StreamExtension* extension = file.data().extension();
   if (extension == nullptr) return {};
   return static_cast<StreamState*>(extension)->break_oplock(nullptr, operation);
 }
@@ -101,8 +125,19 @@ Result<> ObjectStore::break_oplock(File& directory, std::u16string_view name,
   const auto file = lookup(directory, name);
   if (!file) return {};
   TRY(break_oplock(**file, operation));
-  FileExtension* extension = (*file)->extension();
-  return extension != nullptr ? static_cast<StreamState*>(extension)->check_removal() : Result<>();
+  if (StreamExtension* extension = (*file)->data().extension()) {
+    TRY(static_cast<StreamState*>(extension)->check_removal());
+  }
+  return check_streams_removal(**file);
+}
+
+/// Whether the opens of all named streams let the file be deleted.
+Result<> ObjectStore::check_streams_removal(File& file) {
+  for (const StreamPtr& stream : file.named_streams()) {
+    StreamExtension* extension = stream->extension();
+    if (extension != nullptr) TRY(static_cast<StreamState*>(extension)->check_removal());
+  }
+  return {};
 }
 
 }  // namespace ntfs

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "core/fsa/oplock.h"
 #include "core/ondisk/security_descriptor.h"
@@ -47,6 +48,7 @@ struct UserSetTimes {
 enum class ManageVolumeAccess { No, Yes };
 
 struct OpenParameters {
+  std::u16string_view stream = {};  ///< name of a stream that exists; empty: the unnamed one
   uint32_t desired_access = AccessMask::ReadData;
   uint32_t share_access = ShareAccess::All;
   uint32_t mode = 0;            ///< OpenMode
@@ -58,7 +60,10 @@ struct OpenParameters {
 class Open {
  public:
   const FilePtr& file() const { return file_; }
-  Stream& stream() const { return file_->data(); }
+  Stream& stream() const { return stream_ != nullptr ? *stream_ : file_->data(); }
+  /// Null: the unnamed one.
+  const StreamPtr& named_stream() const { return stream_; }
+  /// Of a directory as such: a named stream of one is data.
   bool is_directory() const { return is_directory_; }
   uint32_t granted_access() const { return granted_access_; }
   uint32_t share_access() const { return share_access_; }
@@ -74,9 +79,11 @@ class Open {
   friend class ObjectStore;
   friend class StreamState;
 
-  /// Of a file that it holds. Counts the file's writers.
-  Open(FilePtr file, const OpenParameters& parameters, StreamState* state, bool is_directory)
+  /// Of a file that it holds.
+  Open(FilePtr file, StreamPtr stream, const OpenParameters& parameters, StreamState* state,
+       bool is_directory)
       : file_(std::move(file)),
+        stream_(std::move(stream)),
         state_(state),
         granted_access_(parameters.desired_access),
         share_access_(parameters.share_access),
@@ -87,7 +94,8 @@ class Open {
         user_set_times_(parameters.user_set_times) {}
 
   const FilePtr file_;
-  StreamState* const state_;  // of the file; null where opens do not lock
+  const StreamPtr stream_;
+  StreamState* const state_;  // of the stream; null where opens do not lock
   const uint32_t granted_access_;
   const uint32_t share_access_;
   const bool is_directory_;

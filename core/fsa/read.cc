@@ -71,6 +71,10 @@ Result<size_t> ObjectStore::finish_read(Open& open, const ReadParameters& parame
 
 namespace {
 
+Stream& stream_of(const DataRead& read) {
+  return read.open != nullptr ? read.open->stream() : read.file->data();
+}
+
 ReadParameters parameters_of(const DataRead& read) {
   return {.byte_offset = static_cast<int64_t>(read.offset),
           .length = read.length,
@@ -108,7 +112,7 @@ void ObjectStore::read(std::span<DataRead> reads) {
   };
   for (DataRead& read : reads) {
     if (answer_early(read)) continue;
-    Stream& stream = read.file->data();
+    Stream& stream = stream_of(read);
     if (reads.size() == 1 || read.offset % block != 0) {
       finish(read, stream.read(read.offset, read.length, read.into));
       continue;
@@ -122,7 +126,7 @@ void ObjectStore::read(std::span<DataRead> reads) {
   }
   const bool is_transferred = requests.empty() || volume_->device().transfer(requests).has_value();
   for (auto& [read, step] : steps) {
-    Stream& stream = read->file->data();
+    Stream& stream = stream_of(*read);
     if (stream.end_read(step) && is_transferred) {
       finish(*read, step.length);
     } else {

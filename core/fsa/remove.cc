@@ -92,7 +92,7 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   removed.was_last_name = true;
   removed.remains = remains_of(summary, entry);
   // Data that is on its way to the device must not arrive after its clusters have new owners.
-  const bool is_busy = removed.file->data().is_dirty();
+  const bool is_busy = removed.file->has_dirty_data();
   // A run may share its clusters with many others, and is given up in as many parts.
   const bool may_share =
       volume_->refcounts() != nullptr && !summary.is_directory && summary.runs != 0;
@@ -136,8 +136,17 @@ void ObjectStore::free_unlinked(const FilePtr& file) {
                        file->reference().sequence(), name_of(freed.error())));
 }
 
-Result<> ObjectStore::free_unlinked_now(File& file) {
+/// The clusters of all streams, which may be too many for one transaction.
+Result<> ObjectStore::discard_data(File& file) {
   TRY(file.data().discard());
+  for (const StreamInformation& stream : TRY(query_streams(file))) {
+    if (!stream.name.empty()) TRY(file.named_stream(stream.name)->discard());
+  }
+  return {};
+}
+
+Result<> ObjectStore::free_unlinked_now(File& file) {
+  TRY(discard_data(file));
   const FileReference deleted = TRY(deleted_directory());
   Transaction transaction(volume_->journal());
   TRY(transaction.begin());

@@ -30,7 +30,7 @@ Result<> ObjectStore::set_end_of_file(Open& open, int64_t size) {
     // E7 to E11: growing needs no space, the new range is a hole; the valid data length stays or is
     // cut.
     const auto wanted = static_cast<uint64_t>(size);
-    UsnPost post(*open.file(), TRY(reasons_of_size(*volume_, *open.file(), wanted)));
+    UsnPost post(*open.file(), TRY(reasons_of_size(open.stream(), wanted)));
     TRY(with_reclaim(*volume_, [&] { return open.stream().set_size(wanted); }));
     post.keep();
     note_file_modified(open);
@@ -43,7 +43,7 @@ Result<> ObjectStore::set_end_of_file(Open& open, int64_t size) {
 /// E3: "PARENT_OBJECT": those who keep listings that show the sizes. E11: PendingNotifications.
 void ObjectStore::finish_size_change(Open& open) {
   if (open.state_ == nullptr) return;
-  open.state_->note_change(NotifyFilter::Size);
+  open.state_->note_change(size_filter(open));
   break_parents_oplocks(*open.file(), &open);
 }
 
@@ -72,7 +72,7 @@ Result<> ObjectStore::set_allocation_now(Open& open, uint64_t bytes) {
   }
   if (wanted < sizes.file_size) {
     // N5, N6: the size is cut to whole clusters.
-    UsnPost post(*open.file(), usn::Reason::DataTruncation);
+    UsnPost post(*open.file(), reasons_of_data(stream, usn::Reason::DataTruncation));
     TRY(with_reclaim(*volume_, [&] { return stream.set_size(wanted); }));
     post.keep();
     note_file_modified(open);

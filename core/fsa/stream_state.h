@@ -1,7 +1,7 @@
 #pragma once
 
 // What a stream keeps in memory for its opens, on stores whose opens may lock: MS-FSA 2.1.1.5 "Per
-// Stream", Oplock and ByteRangeLockList, with the operations that wait for them. A file has one
+// Stream", Oplock and ByteRangeLockList, with the operations that wait for them. A stream has one
 // from its first open on.
 //
 // Each request for data goes through a Passage: whoever is granted a lock or an oplock finds no
@@ -15,10 +15,11 @@
 #include "core/fsa/change_notify.h"
 #include "core/fsa/open.h"
 #include "core/fsa/oplock.h"
+#include "core/store/stream.h"
 
 namespace ntfs {
 
-class StreamState final : public FileExtension {
+class StreamState final : public StreamExtension {
  public:
   /// Adds an open that no other's sharing mode stands against, nor its own against others. Waits
   /// for those who keep handles open in a cache. SharingViolation, Cancelled.

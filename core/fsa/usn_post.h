@@ -31,11 +31,12 @@ class UsnPost {
 
 /// Reasons for new data in [offset, offset + length); `offset`: nothing for the end of the file.
 /// Nothing where changes are not recorded. Errors: those of loading the stream.
-Result<uint32_t> reasons_of_write(Volume& volume, File& file, std::optional<uint64_t> offset,
-                                  uint64_t length);
-/// Reasons for a file that gets at least `end` bytes, if it may.
-Result<uint32_t> reasons_of_growth(Volume& volume, File& file, uint64_t end, Stream::KeepSize keep);
+Result<uint32_t> reasons_of_write(Stream& stream, std::optional<uint64_t> offset, uint64_t length);
+/// Reasons for a stream that gets at least `end` bytes, if it may.
+Result<uint32_t> reasons_of_growth(Stream& stream, uint64_t end, Stream::KeepSize keep);
 /// Reasons for a size that is set.
-Result<uint32_t> reasons_of_size(Volume& volume, File& file, uint64_t size);
+Result<uint32_t> reasons_of_size(Stream& stream, uint64_t size);
+/// What `reasons`, of unnamed data, are for this stream.
+uint32_t reasons_of_data(const Stream& stream, uint32_t reasons);
 
 }  // namespace ntfs

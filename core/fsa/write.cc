@@ -86,7 +86,7 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
                              .key = parameters.key}));
   }
   // W10, W13: the reasons for the change journal. The document posts them after W12, too.
-  UsnPost post(*open.file(), TRY(reasons_of_write(*volume_, *open.file(), wanted, count)));
+  UsnPost post(*open.file(), TRY(reasons_of_write(open.stream(), wanted, count)));
   Stream::Sizes before;
   if (open.state_ != nullptr) before = TRY(open.stream().sizes());
   const uint64_t offset = TRY(transfer_write(open, parameters, wanted));
@@ -95,7 +95,7 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
   note_file_modified(open);
   // PendingNotifications, which the document forgets here.
   if (open.state_ != nullptr && offset + count > std::min(before.file_size, before.mapped)) {
-    open.state_->note_change(NotifyFilter::Size);
+    open.state_->note_change(size_filter(open));
   }
   return std::optional<uint64_t>(offset);
 }
@@ -129,6 +129,10 @@ bool ObjectStore::is_aligned(uint64_t offset, uint64_t length) const {
   return offset % sector == 0 && length % sector == 0;
 }
 
+uint32_t ObjectStore::size_filter(const Open& open) {
+  return open.named_stream() != nullptr ? NotifyFilter::StreamSize : NotifyFilter::Size;
+}
+
 void ObjectStore::note_file_modified(Open& open) const {
   const uint32_t user_set = open.user_set_times();
   FileTimes times;
@@ -137,7 +141,9 @@ void ObjectStore::note_file_modified(Open& open) const {
   if ((user_set & UserSetTimes::Change) == 0) times.change = now;
   if ((user_set & UserSetTimes::LastAccess) == 0) times.last_access = now;
   open.file()->note_modified(times);
-  if (open.state_ != nullptr) open.state_->note_change(NotifyFilter::LastWrite);
+  if (open.state_ == nullptr) return;
+  const bool is_named = open.named_stream() != nullptr;
+  open.state_->note_change(is_named ? NotifyFilter::StreamWrite : NotifyFilter::LastWrite);
 }
 
 void ObjectStore::note_file_changed(Open& open) const {

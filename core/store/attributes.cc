@@ -349,6 +349,18 @@ Result<> Attributes::make_plain(Transaction& transaction, AttributeType type,
   if (!view.is_sparse() || view.is_compressed()) return {};
   TRY(change_form(transaction, found,
                   view.flags() & static_cast<uint16_t>(~AttributeFlags::Sparse)));
+  return unflag_file(transaction);
+}
+
+Result<> Attributes::remove_data(Transaction& transaction, std::u16string_view name) {
+  const Found found = TRY(find(AttributeType::Data, name));
+  const bool was_sparse = found.view().is_sparse();
+  TRY(remove(transaction, AttributeType::Data, name));
+  return was_sparse ? unflag_file(transaction) : Result<>();
+}
+
+/// Unless a stream is sparse.
+Result<> Attributes::unflag_file(Transaction& transaction) {
   for (const Found& data : TRY(all_of(AttributeType::Data))) {
     if (data.view().is_sparse()) return {};
   }

@@ -67,6 +67,8 @@ class Attributes {
   /// Removes all records of the attribute (its clusters are the caller's matter). Extension records
   /// that become empty are freed.
   Result<> remove(Transaction& transaction, ondisk::AttributeType type, std::u16string_view name);
+  /// Removes a stream. When no other one is sparse, the file is not called sparse any more.
+  Result<> remove_data(Transaction& transaction, std::u16string_view name);
   /// Removes one particular record (one of several of the same type: a $FILE_NAME).
   Result<> remove(Transaction& transaction, const Found& found);
   /// Gives a resident attribute a new value, of any length that a record can hold (a nonresident
@@ -145,6 +147,7 @@ class Attributes {
   Result<> change_form(Transaction& transaction, const Found& found, uint16_t flags);
   enum class Flag { Off, On };
   Result<> flag_file(Transaction& transaction, uint32_t file_attribute, Flag wanted);
+  Result<> unflag_file(Transaction& transaction);
 
   Volume& volume_;
   const FileReference file_;

@@ -1,5 +1,7 @@
 #include "core/store/file.h"
 
+#include <algorithm>
+
 #include "core/store/attributes.h"
 #include "core/store/file_records.h"
 #include "core/store/index_tree.h"
@@ -36,11 +38,50 @@ void put(le64& field, const std::optional<FileTime>& time) {
 
 }  // namespace
 
-FileExtension& File::extend(std::unique_ptr<FileExtension> extension) {
+// Named streams. None is destroyed, nor locked, with mutex_ held.
+
+StreamPtr File::named_stream(std::u16string_view name) {
+  ASSERT(!name.empty());
   const MutexLock lock(mutex_);
-  if (owned_extension_ == nullptr) owned_extension_ = std::move(extension);
-  extension_.store(owned_extension_.get(), std::memory_order_release);
-  return *owned_extension_;
+  auto it = named_.find(name);
+  if (it == named_.end()) {
+    it = named_.emplace(name, std::make_shared<Stream>(volume_, *this, name)).first;
+  }
+  return it->second;
+}
+
+void File::forget_stream(const Stream& stream) {
+  StreamPtr forgotten;
+  const MutexLock lock(mutex_);
+  const auto it = named_.find(stream.name());
+  if (it == named_.end() || it->second.get() != &stream) return;
+  forgotten = std::move(it->second);
+  named_.erase(it);
+}
+
+std::vector<StreamPtr> File::named_streams() const {
+  std::vector<StreamPtr> streams;
+  const MutexLock lock(mutex_);
+  for (const auto& [name, stream] : named_) streams.push_back(stream);
+  return streams;
+}
+
+bool File::has_dirty_data() const {
+  if (data_.is_dirty()) return true;
+  const MutexLock lock(mutex_);
+  return std::any_of(named_.begin(), named_.end(),
+                     [](const auto& entry) { return entry.second->is_dirty(); });
+}
+
+void File::drop_unused_streams() {
+  std::vector<StreamPtr> unused;
+  const MutexLock lock(mutex_);
+  std::erase_if(named_, [&](auto& entry) {
+    // Others get theirs from here, with the lock held.
+    if (entry.second.use_count() != 1 || entry.second->is_dirty()) return false;
+    unused.push_back(std::move(entry.second));
+    return true;
+  });
 }
 
 void File::note_times(const FileTimes& times) {
@@ -100,7 +141,7 @@ void File::retract(usn::FileChanges::Ticket ticket) {
 }
 
 void File::post_close() {
-  bool has_more = data_.is_dirty();
+  bool has_more = has_dirty_data();
   {
     const MutexLock lock(mutex_);
     if (changes_.reasons() == 0) return;
@@ -136,7 +177,7 @@ void File::overlay(ondisk::StandardInformation& disk) const {
 }
 
 Result<> File::log_names(Transaction& transaction, const ondisk::StandardInformation& information,
-                         const Stream::Sizes& sizes) {
+                         const std::optional<Stream::Sizes>& sizes) {
   Attributes attributes(volume_, reference_);
   // The tree's pages may change under the attribute's page: keys are copied first.
   std::vector<ByteVector> names;
@@ -152,8 +193,10 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
     info.last_write_time = information.last_write_time;
     info.change_time = information.change_time;
     info.last_access_time = information.last_access_time;
-    info.allocated_size.set(sizes.allocated);
-    info.file_size.set(sizes.file_size);
+    if (sizes) {
+      info.allocated_size.set(sizes->allocated);
+      info.file_size.set(sizes->file_size);
+    }
     // The bits that copy the record's flags stand in names only.
     const uint32_t kept = info.file_attributes.get() &
                           (FileAttributes::FileNameIndexPresent | FileAttributes::ViewIndexPresent);
@@ -165,7 +208,8 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
   return {};
 }
 
-Result<> File::log_information(Transaction& transaction, const Stream::Sizes& sizes) {
+Result<> File::log_information(Transaction& transaction,
+                               const std::optional<Stream::Sizes>& sizes) {
   Attributes attributes(volume_, reference_);
   const auto found = TRY(attributes.find(AttributeType::StandardInformation));
   const auto value = found.view().value();
@@ -213,14 +257,26 @@ void File::transaction_ended(const Transaction&, bool committed) {
   has_logged_ = false;
 }
 
-Result<> File::write_back() {
-  if (freed_) return {};
+Result<> File::write_back_data() {
   if (data_.is_dirty()) {
     const auto written = data_.write_back();
     if (!written && written.error() != NtStatus::ObjectNameNotFound) return written;
   }
+  const std::vector<StreamPtr> named = named_streams();
+  if (named.empty()) return {};
+  for (const StreamPtr& stream : named) {
+    const auto written = stream->write_back();
+    if (!written && written.error() != NtStatus::ObjectNameNotFound) return written;
+  }
+  return {};
+}
+
+Result<> File::write_back() {
+  if (freed_) return {};
+  TRY(write_back_data());
+  drop_unused_streams();
   if (!has_noted()) return {};
-  Stream::Sizes sizes;
+  std::optional<Stream::Sizes> sizes;
   const auto known = data_.sizes();
   if (known) sizes = *known;
   Transaction transaction(volume_.journal());

@@ -1,11 +1,15 @@
 #pragma once
 
-// One file in memory, shared by everybody who has it open: its data stream, and what changed of its
+// One file in memory, shared by everybody who has it open: its streams, and what changed of its
 // information and is not yet logged (times, sizes in the directory entries).
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/ondisk/attribute_values.h"
 #include "core/store/stream.h"
@@ -15,6 +19,7 @@
 namespace ntfs {
 
 class Volume;
+using StreamPtr = std::shared_ptr<Stream>;
 
 /// Times that a change sets; only those given.
 struct FileTimes {
@@ -24,22 +29,25 @@ struct FileTimes {
   std::optional<ondisk::FileTime> last_access;
 };
 
-/// What the layer above keeps with a file that is in memory.
-class FileExtension {
- public:
-  virtual ~FileExtension() = default;
-};
-
 class File final : public Participant {
  public:
   /// `volume` must outlive the file.
   File(Volume& volume, FileReference reference)
-      : volume_(volume), reference_(reference), data_(volume, *this) {}
+      : volume_(volume), reference_(reference), data_(volume, *this, {}) {}
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
   FileReference reference() const { return reference_; }
+  /// The unnamed stream.
   Stream& data() { return data_; }
+  /// The named stream, whether or not it exists on the volume. Good as long as the file.
+  StreamPtr named_stream(std::u16string_view name) EXCLUDES(mutex_);
+  /// Those in memory, used or not.
+  std::vector<StreamPtr> named_streams() const EXCLUDES(mutex_);
+  /// Forgets one that was removed: the name may stand for another.
+  void forget_stream(const Stream& stream) EXCLUDES(mutex_);
+  /// Whether data of any stream has yet to be written.
+  bool has_dirty_data() const EXCLUDES(mutex_);
 
   /// Notes new times, to be logged with the file's next transaction or the next commit.
   void note_times(const FileTimes& times) EXCLUDES(mutex_);
@@ -75,8 +83,9 @@ class File final : public Participant {
 
   /// Logs noted times into $STANDARD_INFORMATION, and times and `sizes` into the directory entry of
   /// each name; notes for the change journal become records. Part of the caller's transaction; what
-  /// was noted is gone when it commits.
-  Result<> log_information(Transaction& transaction, const Stream::Sizes& sizes);
+  /// was noted is gone when it commits. `sizes`: of the unnamed stream, nothing if they are as
+  /// before.
+  Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes);
   /// Writes back the data and logs what is noted. A file that is gone meanwhile is success.
   Result<> write_back();
 
@@ -103,10 +112,6 @@ class File final : public Participant {
   std::atomic<uint64_t>& holders() { return holders_; }
   /// How many of them may write.
   std::atomic<uint64_t>& writers() { return writers_; }
-  /// Null until somebody needs one.
-  FileExtension* extension() const { return extension_.load(std::memory_order_acquire); }
-  /// Gives the file an extension, for good. Returns the file's: that of whoever was first.
-  FileExtension& extend(std::unique_ptr<FileExtension> extension) EXCLUDES(mutex_);
 
  private:
   struct Noted {
@@ -117,7 +122,9 @@ class File final : public Participant {
 
   void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
   Result<> log_names(Transaction& transaction, const ondisk::StandardInformation& information,
-                     const Stream::Sizes& sizes);
+                     const std::optional<Stream::Sizes>& sizes);
+  Result<> write_back_data() EXCLUDES(mutex_);
+  void drop_unused_streams() EXCLUDES(mutex_);
 
   Volume& volume_;
   const FileReference reference_;
@@ -128,9 +135,9 @@ class File final : public Participant {
   std::atomic<bool> freed_{false};
   std::atomic<uint64_t> holders_{0};
   std::atomic<uint64_t> writers_{0};
-  std::atomic<FileExtension*> extension_{nullptr};  // the one below
   mutable Mutex mutex_{LockRank::FileTable};
-  std::unique_ptr<FileExtension> owned_extension_ GUARDED_BY(mutex_);
+  // Those that somebody uses, or that are dirty, and others until the next write-back.
+  std::map<std::u16string, StreamPtr, std::less<>> named_ GUARDED_BY(mutex_);
   Noted noted_ GUARDED_BY(mutex_);
   bool has_noted_ GUARDED_BY(mutex_) = false;
   Noted logged_ GUARDED_BY(mutex_);  // by the running transaction: noted again if it is taken back

@@ -53,9 +53,10 @@ bool is_lznt1(const ondisk::AttributeView& view, uint64_t cluster_size) {
 
 }  // namespace
 
-Stream::Stream(Volume& volume, File& file)
+Stream::Stream(Volume& volume, File& file, std::u16string_view name)
     : volume_(volume),
       file_(file),
+      name_(name),
       cluster_size_(volume.geometry().cluster_size),
       unit_bytes_(std::max(kMinUnitBytes, cluster_size_)),
       clusters_per_unit_(unit_bytes_ / cluster_size_),
@@ -78,9 +79,10 @@ Result<> Stream::ensure_loaded() {
 
 Result<> Stream::load_locked() {
   if (loaded_.load(std::memory_order_relaxed)) return {};
+  if (removed_) return NtStatus::ObjectNameNotFound;
   const SharedLock metadata(volume_.journal().metadata_lock());
   Attributes attributes(volume_, file_.reference());
-  const auto found = TRY(attributes.find(AttributeType::Data));
+  const auto found = TRY(attributes.find(AttributeType::Data, name_));
   const auto view = found.view();
   const Origin origin{"$DATA", file_.reference().raw(), found.offset};
   if (view.is_encrypted()) {
@@ -96,7 +98,7 @@ Result<> Stream::load_locked() {
     if (view.valid_data_length() > view.file_size()) {
       return corrupt(origin, "valid data length", view.valid_data_length());
     }
-    runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+    runs = TRY(attributes.load_runs(AttributeType::Data, name_));
     if (runs.end().raw() > kMostBytes / cluster_size_) {
       return corrupt(origin, "highest vcn", runs.end().raw());
     }
@@ -152,6 +154,19 @@ Result<Runlist> Stream::runs() {
   TRY(ensure_loaded());
   const SharedLock lock(mutex_);
   return Runlist(runs_);
+}
+
+StreamExtension& Stream::extend(std::unique_ptr<StreamExtension> extension) {
+  const ExclusiveLock lock(mutex_);
+  if (owned_extension_ == nullptr) owned_extension_ = std::move(extension);
+  extension_.store(owned_extension_.get(), std::memory_order_release);
+  return *owned_extension_;
+}
+
+/// What goes with each of its transactions. The file's names show the sizes of the unnamed stream.
+Result<> Stream::log_information(Transaction& transaction, const Sizes& sizes) {
+  if (is_named()) return file_.log_information(transaction, std::nullopt);
+  return file_.log_information(transaction, sizes);
 }
 
 // Promises and accounts.
@@ -226,7 +241,7 @@ void Stream::note_state() {
 Result<> Stream::read_resident_value(uint64_t offset, MutableBytes into) const {
   const SharedLock metadata(volume_.journal().metadata_lock());
   Attributes attributes(volume_, file_.reference());
-  const auto found = TRY(attributes.find(AttributeType::Data));
+  const auto found = TRY(attributes.find(AttributeType::Data, name_));
   const auto view = found.view();
   if (!view.is_resident() || view.value().size() != disk_file_size_) {
     return corrupt({"$DATA", file_.reference().raw(), found.offset}, "length", view.value_length());

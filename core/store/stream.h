@@ -1,6 +1,6 @@
 #pragma once
 
-// The unnamed $DATA of one file: three sizes, runs, and a buffer of units not yet on the device.
+// One $DATA of a file: three sizes, runs, and a buffer of units not yet on the device.
 //
 // Sizes. Invariant: valid data length <= file size; bytes from the valid data length on read as
 // zeros, whatever the device holds. The sizes in memory run ahead of those on disk: buffered data
@@ -25,6 +25,8 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/mutex.h"
@@ -40,16 +42,26 @@ class File;
 class Volume;
 using ondisk::Compression;
 
+/// What the layer above keeps with a stream that is in memory.
+class StreamExtension {
+ public:
+  virtual ~StreamExtension() = default;
+};
+
 class Stream {
  public:
   enum class Buffering { Buffered, Unbuffered };
   enum class RangeKind { Data, Hole };
   enum class KeepSize { No, Yes };
 
-  /// Both must outlive the stream.
-  Stream(Volume& volume, File& file);
+  /// `volume` and `file` must outlive the stream. `name`: empty for the unnamed one. A named one
+  /// need not exist: until it does, everything but replace() gives ObjectNameNotFound.
+  Stream(Volume& volume, File& file, std::u16string_view name);
   ~Stream();
   const Volume& volume() const { return volume_; }
+  File& file() const { return file_; }
+  const std::u16string& name() const { return name_; }
+  bool is_named() const { return !name_.empty(); }
 
   struct Sizes {
     uint64_t allocated = 0;  ///< bytes in clusters (not holes), with what buffered units will take
@@ -140,6 +152,24 @@ class Stream {
   Result<> write_back(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// Whether anything is buffered or a size has yet to be logged.
   bool is_dirty() const { return dirty_.load(std::memory_order_acquire); }
+
+  /// Longest value that replace() takes.
+  static constexpr size_t kMostReplaced = 64 << 10;
+  /// Makes `value` all that the stream holds, in one transaction; makes the stream if there is
+  /// none.
+  Result<> replace(ByteView value) EXCLUDES(mutex_, change_mutex_);
+  /// Removes a named stream, for good: whatever still uses the object gets ObjectNameNotFound.
+  Result<> remove() EXCLUDES(mutex_, change_mutex_);
+
+  /// How many opens a named stream has (ObjectStore).
+  std::atomic<uint64_t>& openers() { return openers_; }
+  /// Whether it goes with its last open. Who opens it counts first and asks then; who deletes it
+  /// says so first and counts then.
+  std::atomic<bool>& deleted() { return deleted_; }
+  /// Null until somebody needs one.
+  StreamExtension* extension() const { return extension_.load(std::memory_order_acquire); }
+  /// Gives the stream an extension, for good. Returns the stream's: that of whoever was first.
+  StreamExtension& extend(std::unique_ptr<StreamExtension> extension) EXCLUDES(mutex_);
 
   /// Frees all clusters, buffered units and promises: the file is being deleted. In several
   /// transactions where there are many runs.
@@ -236,6 +266,7 @@ class Stream {
   Result<> sweep(Sweep kind, Form form) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<> sweep_steps(Sweep kind, Form form) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<bool> write_back_resident() REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> log_information(Transaction& transaction, const Sizes& sizes);
   Result<bool> log_value(ByteView value) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<bool> write_through(uint64_t offset, ByteView from) EXCLUDES(mutex_, change_mutex_);
   Result<bool> begin_direct(Flight& flight, uint64_t offset, ByteView from) REQUIRES(change_mutex_)
@@ -303,6 +334,15 @@ class Stream {
   Result<> free_from_end(Transaction& transaction, Runlist& runs, Vcn end);
   void cut_memory(uint64_t size) REQUIRES(mutex_);
 
+  // stream_replace.cc
+  struct Replacement;
+  Result<> claim(Replacement& replacement) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> log(const Replacement& replacement) REQUIRES(change_mutex_, mutex_);
+  Result<> log_removal() REQUIRES(change_mutex_, mutex_);
+  Result<> release_runs(Transaction& transaction) REQUIRES(change_mutex_, mutex_);
+  Result<> cut_long_runs() REQUIRES(change_mutex_, mutex_);
+  void become(Replacement& replacement) REQUIRES(change_mutex_, mutex_);
+
   // stream_form.cc
   Result<> log_sizes(const ondisk::AttributeSizes& sizes) REQUIRES(change_mutex_, mutex_);
   Result<> log_sparse(Sparse wanted) REQUIRES(change_mutex_, mutex_);
@@ -323,6 +363,7 @@ class Stream {
 
   Volume& volume_;
   File& file_;
+  const std::u16string name_;
   static constexpr uint64_t kMinUnitBytes = 4096;
   static constexpr uint64_t kClustersPerCompressionUnit = 1 << ondisk::kCompressionUnitShift;
 
@@ -334,10 +375,15 @@ class Stream {
   std::atomic<bool> loaded_{false};
   std::atomic<uint64_t> buffered_bytes_{0};  // as Volume::add_buffered knows them
   std::atomic<bool> relieving_{false};       // a writer writes back to make room
+  std::atomic<bool> removed_{false};
+  std::atomic<bool> deleted_{false};
+  std::atomic<uint64_t> openers_{0};
+  std::atomic<StreamExtension*> extension_{nullptr};  // the one below
   mutable Mutex change_mutex_{LockRank::StreamChange};
   Compression packing_ GUARDED_BY(change_mutex_) = Compression::Lznt1;  // of units going out
   mutable SharedMutex mutex_{LockRank::Stream};
 
+  std::unique_ptr<StreamExtension> owned_extension_ GUARDED_BY(mutex_);
   // Set before loaded_ is, for good.
   NtStatus cannot_read_ = NtStatus::Success;
   NtStatus cannot_write_ = NtStatus::Success;

@@ -360,19 +360,19 @@ Result<> Stream::log_form(Compression wanted) {
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
   Attributes attributes(volume_, file_.reference());
-  TRY(attributes.set_compression(transaction, AttributeType::Data, u"", wanted));
+  TRY(attributes.set_compression(transaction, AttributeType::Data, name_, wanted));
   Runlist after = runs_;
   const uint64_t rest = after.end().raw() % kClustersPerCompressionUnit;
   if (wanted == Compression::Lznt1 && rest != 0) {
     after.append(Lcn::hole(), ClusterCount(kClustersPerCompressionUnit - rest));
     const ondisk::AttributeSizes sizes{after.end().raw() * cluster_size_, disk_file_size_,
                                        disk_valid_, after.allocated().raw() * cluster_size_};
-    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, u"", after, runs_.end(),
+    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, after, runs_.end(),
                                       after.end(), sizes));
   }
   const uint64_t allocated =
       resident_ ? align_up(disk_file_size_, 8) : runs_.allocated().raw() * cluster_size_;
-  TRY(file_.log_information(transaction, {allocated, disk_file_size_, disk_valid_}));
+  TRY(log_information(transaction, {allocated, disk_file_size_, disk_valid_}));
   transaction.commit();
   runs_ = std::move(after);
   return {};

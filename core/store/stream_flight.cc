@@ -340,16 +340,16 @@ Result<> Stream::log(const Flight& flight) {
   for (const ClusterRun& run : flight.released) TRY(volume_.release_clusters(transaction, run));
   Attributes attributes(volume_, file_.reference());
   if (flight.was_resident) {
-    TRY(attributes.make_nonresident(transaction, AttributeType::Data, u"", flight.after,
+    TRY(attributes.make_nonresident(transaction, AttributeType::Data, name_, flight.after,
                                     flight.sizes));
   } else if (flight.changes_runs) {
-    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, u"", flight.after,
+    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, flight.after,
                                       flight.first_change, flight.end_change, flight.sizes));
   } else {
-    TRY(attributes.set_sizes(transaction, AttributeType::Data, u"", flight.sizes));
+    TRY(attributes.set_sizes(transaction, AttributeType::Data, name_, flight.sizes));
   }
-  TRY(file_.log_information(transaction, {flight.sizes.total_allocated, flight.sizes.file_size,
-                                          flight.sizes.valid_data_length}));
+  TRY(log_information(transaction, {flight.sizes.total_allocated, flight.sizes.file_size,
+                                    flight.sizes.valid_data_length}));
   transaction.commit();
   return {};
 }

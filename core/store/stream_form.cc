@@ -35,9 +35,9 @@ Result<> Stream::log_sizes(const ondisk::AttributeSizes& sizes) {
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
   Attributes attributes(volume_, file_.reference());
-  TRY(attributes.set_sizes(transaction, AttributeType::Data, u"", sizes));
-  TRY(file_.log_information(transaction,
-                            {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
+  TRY(attributes.set_sizes(transaction, AttributeType::Data, name_, sizes));
+  TRY(log_information(transaction,
+                      {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   return {};
 }
@@ -74,12 +74,12 @@ Result<> Stream::log_sparse(Sparse wanted) {
   TRY(transaction.begin());
   Attributes attributes(volume_, file_.reference());
   if (wanted == Sparse::Yes) {
-    TRY(attributes.make_sparse(transaction, AttributeType::Data, u""));
+    TRY(attributes.make_sparse(transaction, AttributeType::Data, name_));
   } else {
-    TRY(attributes.make_plain(transaction, AttributeType::Data, u""));
+    TRY(attributes.make_plain(transaction, AttributeType::Data, name_));
   }
-  TRY(file_.log_information(
-      transaction, {runs_.allocated().raw() * cluster_size_, disk_file_size_, disk_valid_}));
+  TRY(log_information(transaction,
+                      {runs_.allocated().raw() * cluster_size_, disk_file_size_, disk_valid_}));
   transaction.commit();
   return {};
 }

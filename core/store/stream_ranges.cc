@@ -203,9 +203,10 @@ Result<> Stream::log_punch(Vcn from, Vcn to) {
   sizes.file_size = disk_file_size_;
   sizes.valid_data_length = disk_valid_;
   Attributes attributes(volume_, file_.reference());
-  TRY(attributes.store_changed_runs(transaction, AttributeType::Data, u"", after, from, to, sizes));
-  TRY(file_.log_information(transaction,
-                            {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
+  TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, after, from, to,
+                                    sizes));
+  TRY(log_information(transaction,
+                      {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   runs_ = std::move(after);
   ++count_frees_;

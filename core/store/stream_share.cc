@@ -302,11 +302,11 @@ Result<Vcn> Stream::share_step(Stream& source, const Clone& clone, Vcn first) {
   sizes.allocated = after.end().raw() * cluster_size_;
   sizes.total_allocated = after.allocated().raw() * cluster_size_;
   Attributes attributes(volume_, file_.reference());
-  TRY(attributes.store_changed_runs(transaction, AttributeType::Data, u"", after,
+  TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, after,
                                     std::min(first, runs_.end()), std::max(at, after.end()),
                                     sizes));
-  TRY(file_.log_information(transaction,
-                            {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
+  TRY(log_information(transaction,
+                      {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   runs_ = std::move(after);
   ++count_frees_;

@@ -130,15 +130,15 @@ Result<> Stream::cut_step(uint64_t size, Vcn end) {
   // What is empty and may be small again begins anew as a resident value.
   const bool ends_resident = size == 0 && after.empty() && cannot_write_ == NtStatus::Success;
   if (ends_resident) {
-    TRY(attributes.set_value(transaction, AttributeType::Data, u"", {}));
+    TRY(attributes.set_value(transaction, AttributeType::Data, name_, {}));
   } else if (after.end() < runs_.end()) {
-    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, u"", after, after.end(),
+    TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, after, after.end(),
                                       runs_.end(), sizes));
   } else {
-    TRY(attributes.set_sizes(transaction, AttributeType::Data, u"", sizes));
+    TRY(attributes.set_sizes(transaction, AttributeType::Data, name_, sizes));
   }
-  TRY(file_.log_information(transaction,
-                            {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
+  TRY(log_information(transaction,
+                      {sizes.total_allocated, sizes.file_size, sizes.valid_data_length}));
   transaction.commit();
   runs_ = std::move(after);
   ++count_frees_;

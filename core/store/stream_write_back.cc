@@ -107,7 +107,7 @@ Result<bool> Stream::write_back_resident() {
     if (is_value_on_disk()) return file_size_ == disk_file_size_;  // as it is there
     const SharedLock metadata(volume_.journal().metadata_lock());
     Attributes attributes(volume_, file_.reference());
-    if (file_size_ > TRY(attributes.resident_room(AttributeType::Data, u""))) return false;
+    if (file_size_ > TRY(attributes.resident_room(AttributeType::Data, name_))) return false;
     value.resize(file_size_);
     const auto segment = buffer_.from(0);
     if (segment != buffer_.segments().end() && segment->first == 0) {
@@ -133,9 +133,9 @@ Result<bool> Stream::log_value(ByteView value) {
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
   Attributes attributes(volume_, file_.reference());
-  if (value.size() > TRY(attributes.resident_room(AttributeType::Data, u""))) return false;
-  TRY(attributes.set_value(transaction, AttributeType::Data, u"", value));
-  TRY(file_.log_information(transaction, {align_up(value.size(), 8), value.size(), value.size()}));
+  if (value.size() > TRY(attributes.resident_room(AttributeType::Data, name_))) return false;
+  TRY(attributes.set_value(transaction, AttributeType::Data, name_, value));
+  TRY(log_information(transaction, {align_up(value.size(), 8), value.size(), value.size()}));
   transaction.commit();
   return true;
 }
