@@ -9,6 +9,7 @@
 #include "core/fsa/usn_life_cycle.h"
 #include "fuse/filesystem.h"
 #include "fuse/inode_flags.h"
+#include "fuse/range_ioctl.h"
 #include "fuse/reply.h"
 #include "fuse/usn_ioctl.h"
 
@@ -105,6 +106,40 @@ void answer_trim(Reply& reply, const Control& control) {
   reply.filled(bytes_of(*trimmed));
 }
 
+/// Answers when the kernel keeps nothing of the file that has moved.
+void answer_shift(Reply& reply, const Control& control, unsigned command, fuse_ino_t node) {
+  const auto raw = view_as<RangeData>(control.input);
+  if (!raw || control.is_directory) return reply.status(NtStatus::InvalidParameter);
+  const uint64_t offset = (*raw)->offset.get();
+  const uint64_t length = (*raw)->length.get();
+  Filesystem& filesystem = control.filesystem();
+  Open& open = open_of(control.info);
+  filesystem.kernel_cache().break_then(
+      node, [&filesystem, &open, request = reply.take(), command, node, offset, length] {
+        Reply later(request);
+        ObjectStore& store = filesystem.store();
+        const auto done = command == RangeIoctl::Collapse ? store.collapse(open, offset, length)
+                                                          : store.insert(open, offset, length);
+        if (!done) return later.status(done.error());
+        filesystem.kernel_cache().drop(node);
+        const auto sizes = open.stream().sizes();
+        if (!sizes) return later.status(sizes.error());
+        const RangeData answer{le64::of(offset), le64::of(length), le64::of(sizes->file_size)};
+        later.filled(bytes_of(answer));
+      });
+}
+
+/// Compressing changes what a file takes, which the kernel would tell from memory.
+void answer_flags(Reply& reply, const Control& control, unsigned command, fuse_ino_t node) {
+  Filesystem& filesystem = control.filesystem();
+  const auto bytes =
+      answer_flags_control(filesystem.store(), *control.file(), command, control.input);
+  if (!bytes) return reply.status(bytes.error());
+  if (!bytes->empty()) return reply.filled(*bytes);
+  filesystem.kernel_cache().break_then(node,
+                                       [request = reply.take()] { Reply(request).filled({}); });
+}
+
 Result<ByteVector> answer(const Control& control, unsigned command) {
   switch (command) {
     case UsnIoctl::Query:
@@ -125,7 +160,15 @@ Result<ByteVector> answer(const Control& control, unsigned command) {
 }
 
 bool concerns_volume(unsigned command) {
-  return command != UsnIoctl::ReadFileData && command != UsnIoctl::WriteCloseRecord;
+  switch (command) {
+    case UsnIoctl::ReadFileData:
+    case UsnIoctl::WriteCloseRecord:
+    case RangeIoctl::Collapse:
+    case RangeIoctl::Insert:
+      return false;
+    default:
+      return true;
+  }
 }
 
 bool is_known(unsigned command) {
@@ -138,13 +181,15 @@ bool is_known(unsigned command) {
     case UsnIoctl::Create:
     case UsnIoctl::Delete:
     case FITRIM:
+    case RangeIoctl::Collapse:
+    case RangeIoctl::Insert:
       return true;
     default:
       return false;
   }
 }
 
-void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file_info* info,
+void on_ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void*, fuse_file_info* info,
               unsigned flags, const void* input, size_t input_bytes, size_t output_bytes) {
   Reply reply(request);
   const bool is_flags = is_flags_control(command);
@@ -157,15 +202,17 @@ void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file
                         (flags & FUSE_IOCTL_DIR) != 0,
                         {static_cast<const std::byte*>(input), input_bytes},
                         output_bytes};
+  if (is_flags) return answer_flags(reply, control, command, node);
   if (command == FITRIM) return answer_trim(reply, control);
+  if (command == RangeIoctl::Collapse || command == RangeIoctl::Insert) {
+    return answer_shift(reply, control, command, node);
+  }
   if (command == UsnIoctl::Read) {
     const auto raw = view_as<ReadUsnJournalDataV1>(control.input);
     if (!raw) return reply.status(NtStatus::InvalidParameter);
     return control.filesystem().usn_watches().read(reply.take(), decode(**raw));
   }
-  const auto bytes = is_flags ? answer_flags_control(control.filesystem().store(), *control.file(),
-                                                     command, control.input)
-                              : answer(control, command);
+  const auto bytes = answer(control, command);
   if (!bytes) return reply.status(bytes.error());
   if (bytes->size() > control.most_output) return reply.status(NtStatus::BufferTooSmall);
   reply.control(*bytes);

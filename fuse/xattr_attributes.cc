@@ -50,10 +50,18 @@ Result<uint32_t> shown_bits(const XattrTarget& target) {
   return bits == 0 ? FileAttributes::Normal : bits;
 }
 
+/// FILE_ATTRIBUTE_COMPRESSED counts for directories, as with ntfs-3g.
 Result<> set_bits(const XattrTarget& target, uint32_t bits) {
+  ObjectStore& store = target.filesystem.store();
+  const FileInformation now = TRY(store.query_information(*target.file));
+  const bool flips = ((now.file_attributes ^ bits) & FileAttributes::Compressed) != 0;
+  if (now.kind == FileKind::Directory && flips) {
+    const bool wanted = (bits & FileAttributes::Compressed) != 0;
+    TRY(store.set_compression(*target.file, wanted ? Compression::Lznt1 : Compression::None));
+  }
   BasicInformation information;
   information.file_attributes = bits;
-  return target.filesystem.store().set_basic_information(*target.file, information);
+  return store.set_basic_information(*target.file, information);
 }
 
 template <std::endian kOrder>

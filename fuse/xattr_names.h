@@ -38,5 +38,7 @@ struct SystemXattr {
 
 /// Attribute bits and times: xattr_attributes.cc.
 std::span<const SystemXattr> attribute_xattrs();
+/// Encrypted files: xattr_encryption.cc.
+std::span<const SystemXattr> encryption_xattrs();
 
 }  // namespace ntfs::frontend

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::array kFamilies = {
     attribute_xattrs,
+    encryption_xattrs,
 };
 
 /// Null when there is no such name.

@@ -115,4 +115,22 @@ Result<> ObjectStore::zero(Open& open, uint64_t offset, uint64_t length, KeepSiz
                       [&] { return open.stream().zero(offset, length, keep); });
 }
 
+// All that lies behind the offset moves.
+
+Result<> ObjectStore::collapse(Open& open, uint64_t offset, uint64_t length) {
+  if ((open.granted_access() & AccessMask::WriteData) == 0) return NtStatus::AccessDenied;
+  if (offset > kMaxLongLong) return NtStatus::InvalidParameter;
+  const uint32_t reasons = usn::Reason::DataOverwrite | usn::Reason::DataTruncation;
+  return change_range(open, offset, kMaxLongLong - offset, {reasons, KeepSize::Yes},
+                      [&] { return open.stream().collapse(offset, length); });
+}
+
+Result<> ObjectStore::insert(Open& open, uint64_t offset, uint64_t length) {
+  if ((open.granted_access() & AccessMask::WriteData) == 0) return NtStatus::AccessDenied;
+  if (offset > kMaxLongLong) return NtStatus::InvalidParameter;
+  const uint32_t reasons = usn::Reason::DataOverwrite | usn::Reason::DataExtend;
+  return change_range(open, offset, kMaxLongLong - offset, {reasons, KeepSize::Yes},
+                      [&] { return open.stream().insert(offset, length); });
+}
+
 }  // namespace ntfs

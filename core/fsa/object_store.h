@@ -251,10 +251,13 @@ class ObjectStore {
 
   // Compression, of files and directories (which new files take it over from).
   Result<Compression> query_compression(File& file);
-  /// Compresses or decompresses all that a file holds. InvalidDeviceRequest: encrypted, neither
-  /// file nor directory, or the volume's clusters are too large; DiskFull; see
+  /// Compresses or decompresses all that a file holds. InvalidDeviceRequest: encrypted, neither a
+  /// file nor a directory, or the volume's clusters are too large; DiskFull; see
   /// Stream::set_compression.
   Result<> set_compression(File& file, Compression wanted);
+
+  /// The keys of an encrypted file, as $EFS has them. ObjectNameNotFound: it has none.
+  Result<ByteVector> query_encryption(File& file);
 
   // Controls by an open. InvalidParameter, AccessDenied, FileLockConflict, DiskFull,
   // BufferTooSmall.
@@ -270,6 +273,9 @@ class ObjectStore {
   Result<> allocate(Open& open, uint64_t offset, uint64_t length, KeepSize keep);
   Result<> punch(Open& open, uint64_t offset, uint64_t length);
   Result<> zero(Open& open, uint64_t offset, uint64_t length, KeepSize keep);
+  /// See Stream::collapse and Stream::insert. AccessDenied: not opened for writing.
+  Result<> collapse(Open& open, uint64_t offset, uint64_t length);
+  Result<> insert(Open& open, uint64_t offset, uint64_t length);
 
   // Locks, on stores with OpensLock::Yes (NotSupported else).
   /// InvalidParameter, InvalidLockRange, LockNotGranted (no `waiter`), Pending: the waiter, which

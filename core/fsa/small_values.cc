@@ -27,13 +27,18 @@ const FileReference kExtend(ondisk::kExtendRecord, 11);
 }  // namespace
 
 Result<ByteVector> read_small_value(Volume& volume, FileReference file, AttributeType type) {
+  return read_small_value(volume, file, type, u"");
+}
+
+Result<ByteVector> read_small_value(Volume& volume, FileReference file, AttributeType type,
+                                    std::u16string_view name) {
   Attributes attributes(volume, file);
-  const auto found = TRY(attributes.find(type));
+  const auto found = TRY(attributes.find(type, name));
   const auto view = found.view();
   if (view.is_resident()) return ByteVector(view.value().begin(), view.value().end());
   const uint64_t size = view.file_size();
   if (size > kMostSmallBytes) return corrupt({"attribute value", file.raw(), 0}, "size", size);
-  const MetadataStreamRef stream = TRY(volume.metadata_stream(file, type, u""));
+  const MetadataStreamRef stream = TRY(volume.metadata_stream(file, type, name));
   ByteVector value(size);
   for (uint64_t at = 0; at < size; at += kPageBytes) {
     const PageRef page = TRY(volume.pages().get(stream, at / kPageBytes));

@@ -132,6 +132,14 @@ class Stream {
   Result<> punch(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// The range reads as zeros; its clusters stay (or are allocated). KeepSize::No: grows the file.
   Result<> zero(uint64_t offset, uint64_t length, KeepSize keep) EXCLUDES(mutex_, change_mutex_);
+  /// Takes [offset, offset + length) out of the stream: what lies behind moves down, and the file
+  /// gets shorter. Nobody else changes the stream meanwhile. InvalidParameter: not of whole
+  /// clusters (compressed: units), or not before the end of the file. FileSystemLimitation: too
+  /// many fragments. NotSupported: always written to.
+  Result<> collapse(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
+  /// Makes room for `length` bytes at `offset`, which read as zeros: what lies there moves up. The
+  /// same errors; FileTooLarge.
+  Result<> insert(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// [offset, offset + length) becomes what `source` has from `from` on, in the same clusters, on a
   /// volume with reference counts; the file grows to cover it. Offsets are multiples of the cluster
   /// size; so is the length, unless the range ends at or behind the end of this file. The source
@@ -235,6 +243,8 @@ class Stream {
   Result<bool> change_form(Compression wanted) REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Result<> log_form(Compression wanted) REQUIRES(change_mutex_, mutex_);
   void pack(Flight& flight) const REQUIRES(change_mutex_);
+  void take_tail_along() EXCLUDES(mutex_);
+  void raise_valid(Flight& flight) const;
   void place_packed(Flight& flight) const REQUIRES_SHARED(mutex_);
   Result<> read_compressed(uint64_t from, uint64_t to, std::byte* into) const
       REQUIRES_SHARED(mutex_);
@@ -305,6 +315,12 @@ class Stream {
       REQUIRES(mutex_);
   Result<Vcn> share_step(Stream& source, const Clone& clone, Vcn first)
       REQUIRES(change_mutex_, mutex_, source.mutex_);
+
+  // stream_shift.cc
+  struct Shift;
+  Result<> shift(const Shift& wanted) EXCLUDES(mutex_, change_mutex_);
+  Result<> check_shift(const Shift& wanted) const REQUIRES_SHARED(mutex_);
+  Result<> shift_runs(const Shift& wanted) REQUIRES(change_mutex_, mutex_);
 
   // stream_flight.cc
   Result<> fly(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);

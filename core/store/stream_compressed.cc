@@ -173,7 +173,6 @@ Result<> Stream::promise_new_units(uint64_t first_unit, uint64_t count) {
 
 /// Takes units as many as one transaction can give new clusters.
 void Stream::collect_compressed(Flight& flight, uint64_t cursor) {
-  flight.is_compressed = true;
   flight.end_unit = cursor;
   uint64_t units = 0;
   size_t runs_left = 0;
@@ -238,6 +237,27 @@ void Stream::place_packed(Flight& flight) const {
     flight.first_change = std::min(flight.first_change, start);
     flight.end_change = start + count;
   }
+}
+
+/// Where a compressed file has grown, the unit that its valid data ended in is written again, with
+/// zeros behind that. Without space it stays as it is.
+void Stream::take_tail_along() {
+  const ExclusiveLock lock(mutex_);
+  if (!compressed_ || file_size_ <= disk_file_size_) return;
+  if (has_unsafe_tail_before(divide_up(file_size_, unit_bytes_))) {
+    (void)bring_in_tail().has_value();
+  }
+}
+
+/// Behind the valid data of a compressed stream there are only holes, when it ends with a unit:
+/// then all is valid. ntfs-3g, which knows no other compressed files, damages those where valid
+/// data end before the file does.
+void Stream::raise_valid(Flight& flight) const {
+  uint64_t& valid = flight.sizes.valid_data_length;
+  const Vcn unit(valid / unit_bytes_ * clusters_per_unit_);
+  const bool is_safe =
+      valid % unit_bytes_ == 0 || count_allocated(flight.after, unit, clusters_per_unit_) == 0;
+  if (is_safe) valid = flight.sizes.file_size;
 }
 
 /// The runs of a compressed stream end with a unit.

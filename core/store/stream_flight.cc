@@ -202,6 +202,7 @@ void Stream::take_off(Flight& flight) {
   }
   sizes.file_size = flight.sets_file_size ? flight.file_size
                                           : std::max(flight.old_file_size, sizes.valid_data_length);
+  if (flight.is_compressed && flight.sets_file_size) raise_valid(flight);
   const Vcn end(divide_up(sizes.file_size, cluster_size_));
   if (flight.after.end() < end) flight.after.append(Lcn::hole(), end - flight.after.end());
   pad_to_unit(flight.after);

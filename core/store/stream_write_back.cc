@@ -52,6 +52,7 @@ Result<> Stream::sweep(Sweep kind, Form form) {
 
 Result<> Stream::sweep_steps(Sweep kind, Form form) {
   TRY(drop_unsafe_tail());
+  take_tail_along();
   if (form == Form::Nonresident) {
     const ExclusiveLock lock(mutex_);
     TRY(keep_resident_value());
@@ -147,6 +148,7 @@ bool Stream::begin_flight(Flight& flight, uint64_t cursor, Sweep kind) {
   const ExclusiveLock lock(mutex_);
   flight.file_size = file_size_;
   note_disk_state(flight);
+  flight.is_compressed = compressed_;
   if (compressed_) {
     collect_compressed(flight, cursor);
   } else {

@@ -1,13 +1,17 @@
 #!/usr/bin/python3
 """Files that LZNT1 compresses: ntfs-3g and this program read what the other wrote, and write to it;
-libfsntfs and The Sleuth Kit read ours; chattr turns compression on and off.
+The Sleuth Kit reads ours; chattr turns compression on and off. And ranges that are taken out of
+files, compressed or not, and put in.
 
 usage: compression.py [WORD...]     only cases whose names contain a word
 """
+import errno
+import fcntl
 import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -112,8 +116,8 @@ def make_with_ntfs3g(image, files, cluster_size):
 
 
 def theirs(work, cluster_size):
-    """ntfs-3g writes; we read, change, and it reads. (With clusters of 1024 bytes ntfs-3g damages its
-    own compressed files.)"""
+    """ntfs-3g writes; we read, change, and it reads and changes. (With clusters of 1024 bytes it damages
+    its own compressed files; with 512 it gives up those with units in fragments.)"""
     image = os.path.join(work, "theirs.img")
     files = contents(1)
     make_with_ntfs3g(image, files, cluster_size)
@@ -142,7 +146,8 @@ def theirs(work, cluster_size):
         expect_files(os.path.join(directory, "packed"), files)
     with mounted(Ntfs3g(), image, "compression") as directory:
         expect_files(os.path.join(directory, "packed"), files)
-        change_files(os.path.join(directory, "packed"), files, 5)
+        if cluster_size == 4096:
+            change_files(os.path.join(directory, "packed"), files, 5)
     check(image)
     with mounted(ours, image) as directory:
         expect_files(os.path.join(directory, "packed"), files)
@@ -222,6 +227,71 @@ def turned_on_and_off(work):
         expect_files(directory, files)
 
 
+def control(number):
+    """_IOWR('w', number, three numbers of 8 bytes), see fuse/range_ioctl.h."""
+    return 3 << 30 | 24 << 16 | ord("w") << 8 | number
+
+
+COLLAPSE, INSERT = control(0x10), control(0x11)
+
+
+def shift(handle, command, offset, length):
+    """Returns 0, or the error."""
+    try:
+        answer = fcntl.ioctl(handle, command, struct.pack("<QQQ", offset, length, 0))
+    except OSError as refused:
+        return refused.errno
+    os.ftruncate(handle.fileno(), struct.unpack("<QQQ", answer)[2])
+    return 0
+
+
+def moved(work):
+    image = os.path.join(work, "moved.img")
+    driver = volume.subject()
+    driver.format(image, 128 * MIB)
+    with mounted(driver, image) as directory:
+        for name in ("plain", "packed"):
+            path = os.path.join(directory, name)
+            with open(path, "wb"):
+                pass
+            if name == "packed":
+                run("chattr", "+c", path)
+            chance = random.Random(5)
+            data = bytearray()
+            with open(path, "r+b", buffering=0) as out:
+                for _ in range(60):
+                    size = len(data)
+                    at = chance.randrange(size // UNIT + 1) * UNIT
+                    length = chance.randrange(1, 4) * UNIT
+                    kind = chance.randrange(4)
+                    if kind < 2:
+                        piece = text(chance, chance.randrange(1, 3 * UNIT))
+                        at += chance.randrange(UNIT)
+                        out.seek(at)
+                        out.write(piece)
+                        data += bytes(max(0, at + len(piece) - size))
+                        data[at : at + len(piece)] = piece
+                    elif kind == 2 and at + length < size:
+                        expect_equal(shift(out, COLLAPSE, at, length), 0, "collapse")
+                        del data[at : at + length]
+                    elif kind == 3 and at < size:
+                        expect_equal(shift(out, INSERT, at, length), 0, "insert")
+                        data[at:at] = bytes(length)
+                    # The kernel keeps nothing that has moved.
+                    expect_equal(os.fstat(out.fileno()).st_size, len(data), f"size of {name}")
+                    out.seek(0)
+                    expect(out.read() == data, f"{name} has other contents")
+                for at, length in ((1, UNIT), (UNIT, 1), (0, len(data) + UNIT), (0, 0)):
+                    expect_equal(shift(out, COLLAPSE, at, length), errno.EINVAL, f"collapse {at} {length}")
+            with open(path, "rb") as source:
+                expect_equal(shift(source, COLLAPSE, 0, UNIT), errno.EACCES, "collapse of what is open for reading")
+                expect(source.read() == data, f"{name} has other contents")
+            # Should the kernel ever let it through, fallocate(2) is the better way.
+            done = run("fallocate", "-c", "-o", "0", "-l", str(UNIT), path, check=False)
+            expect(done.returncode != 0, "fallocate -c reaches a file system in user space")
+    check(image)
+
+
 def fsx(work):
     image = os.path.join(work, "fsx.img")
     driver = volume.subject()
@@ -271,6 +341,7 @@ def main():
             "ntfs-3g and we, clusters of 512": lambda: theirs(work, 512),
             "other readers": lambda: other_readers(work),
             "on and off": lambda: turned_on_and_off(work),
+            "ranges taken out and put in": lambda: moved(work),
             "fsx": lambda: fsx(work),
             "speed": lambda: speed(work),
         }

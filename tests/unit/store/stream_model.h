@@ -118,6 +118,19 @@ class Checked {
     return done.error();
   }
 
+  NtStatus collapse(uint64_t offset, uint64_t length) {
+    const auto done = stream().collapse(offset, length);
+    const auto at = model_.begin() + static_cast<ptrdiff_t>(offset);
+    if (done) model_.erase(at, at + static_cast<ptrdiff_t>(length));
+    return done.error();
+  }
+  NtStatus insert(uint64_t offset, uint64_t length) {
+    const auto done = stream().insert(offset, length);
+    const auto at = static_cast<ptrdiff_t>(offset);
+    if (done) model_.insert(model_.begin() + at, length, std::byte{0});
+    return done.error();
+  }
+
   void check_read(uint64_t offset, size_t length) {
     ByteVector expected;
     if (offset < model_.size()) {

@@ -79,12 +79,28 @@ class RandomOperations {
         return below(size + 1);
     }
   }
+  /// Takes a range out, or puts one in.
+  NtStatus shift() {
+    const uint64_t multiple = compresses() ? 16 * exercise_.cluster_size : exercise_.cluster_size;
+    const uint64_t size = checked_.model().size();
+    const uint64_t at = align_down(below(size + 1), multiple);
+    const uint64_t count = multiple * (1 + below(5));
+    if (below(2) == 0 || size > exercise_.most_bytes) {
+      const NtStatus expected = at + count < size ? NtStatus::Success : NtStatus::InvalidParameter;
+      return as_expected(checked_.collapse(at, count), expected);
+    }
+    return as_expected(checked_.insert(at, count),
+                       at < size ? NtStatus::Success : NtStatus::InvalidParameter);
+  }
+  static NtStatus as_expected(NtStatus status, NtStatus expected) {
+    return status == expected ? NtStatus::Success : status;
+  }
   NtStatus choose() {
     const uint64_t at = offset();
     uint64_t count = length();
     if (at + count > exercise_.most_bytes + 400 * kKiB) count = 1 + below(4096);
     const auto keep = below(2) == 0 ? KeepSize::No : KeepSize::Yes;
-    switch (below(16)) {
+    switch (below(17)) {
       case 0:
       case 1:
       case 2:
@@ -117,6 +133,8 @@ class RandomOperations {
       case 14:
         checked_.check_all();
         return NtStatus::Success;
+      case 15:
+        return shift();
       default:
         if (below(3) == 0) checked_.remount();
         if (!compresses() || below(3) != 0) return NtStatus::Success;
