@@ -37,6 +37,9 @@ constexpr std::array kFlags = {
     Flag{"ignore_case", &MountOptions::ignore_case, true},
     Flag{"nocase", &MountOptions::ignore_case, true},
     Flag{"case_sensitive", &MountOptions::ignore_case, false},
+    Flag{"compression", &MountOptions::compression, true},
+    Flag{"nocompression", &MountOptions::compression, false},
+    Flag{"efs_raw", &MountOptions::raw_encrypted, true},
     Flag{"show_sys_files", &MountOptions::show_system_files, true},
     Flag{"showmeta", &MountOptions::show_system_files, true},
     Flag{"hide_hid_files", &MountOptions::hide_hidden_files, true},
@@ -82,9 +85,6 @@ constexpr std::array kMeaningless = {
     Meaningless{"sys_immutable", "system files cannot be changed anyway"},
     Meaningless{"delay_mtime", "times are written late anyway"},
     Meaningless{"special_files", "special files are kept as WSL keeps them"},
-    Meaningless{"compression", "compressed files cannot be written in this version"},
-    Meaningless{"nocompression", "files are not compressed anyway"},
-    Meaningless{"efs_raw", "encrypted files cannot be opened in this version"},
     Meaningless{"user_xattr", "extended attributes are not available in this version"},
     Meaningless{"locale", "names are UTF-8"},
     Meaningless{"iocharset", "names are UTF-8"},
@@ -312,6 +312,10 @@ ParsedOptions parse_mount_options(std::string_view text, const ShownOwnership& d
     parsed.error =
         "option 'norecover' needs 'ro': a volume whose log is not replayed cannot be "
         "written";
+  }
+  if (parsed.error.empty() && parsed.options.raw_encrypted && !parsed.options.read_only) {
+    parsed.error =
+        "option 'efs_raw' needs 'ro': what is encrypted can be saved as it is, not restored";
   }
   return parsed;
 }

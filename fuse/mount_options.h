@@ -21,6 +21,8 @@ struct MountOptions {
   bool check_permissions = false;  ///< permissions, default_permissions
   bool windows_names = false;
   bool ignore_case = false;
+  bool compression = true;     ///< new files take it over from their directory
+  bool raw_encrypted = false;  ///< efs_raw: with read_only
   bool show_system_files = false;
   bool hide_hidden_files = false;
   bool hide_dot_files = false;

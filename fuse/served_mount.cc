@@ -187,6 +187,9 @@ class ServedMount {
     options.windows_names = request_.options.windows_names;
     options.ignore_case = request_.options.ignore_case;
     options.show_system_files = request_.options.show_system_files;
+    options.compress_new_files = request_.options.compression;
+    using Encrypted = VolumeOptions::Encrypted;
+    if (request_.options.raw_encrypted) options.volume.encrypted = Encrypted::Raw;
     using UsnRecords = VolumeOptions::UsnRecords;
     options.volume.usn_records = request_.options.usn ? UsnRecords::Yes : UsnRecords::No;
     if (request_.options.remove_hiberfile) {

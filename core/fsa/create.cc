@@ -30,6 +30,7 @@ struct NewFile {
   ByteVector ea_value;  ///< of $EA
   ondisk::StandardInformation information{};
   NamedEntry entry;
+  bool takes_compression = true;  ///< over from its directory
 };
 
 uint32_t reparse_tag_of(FileKind kind) {
@@ -187,7 +188,7 @@ Result<> inherit_compression(Volume& volume, FileReference directory, FileKind k
                              NewFile& file) {
   const bool is_data = kind == FileKind::File || kind == FileKind::Directory;
   const bool may_be = volume.geometry().cluster_size <= ondisk::kMostCompressedClusterSize;
-  if (!is_data || !may_be) return {};
+  if (!is_data || !may_be || !file.takes_compression) return {};
   Attributes attributes(volume, directory);
   const auto found = TRY(attributes.find(AttributeType::StandardInformation));
   const auto information = TRY(ondisk::parse_standard_information(
@@ -248,6 +249,7 @@ Result<FilePtr> ObjectStore::create(File& directory, std::u16string_view name,
 Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string_view name,
                                                  const CreateParameters& parameters) {
   NewFile file = TRY(plan(name, parameters));
+  file.takes_compression = options_.compress_new_files;
   auto made = with_reclaim(*volume_, [&]() -> Result<FilePtr> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());

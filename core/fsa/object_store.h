@@ -80,9 +80,9 @@ struct CreateParameters {
   FileKind kind = FileKind::File;
   std::string symlink_target;  ///< bytes as Linux has them; Symlink only
   LinuxMetadata linux_metadata;
-  std::vector<ondisk::Ea> eas;      ///< beside those of linux_metadata
-  std::optional<FileOwner> owner;   ///< none: that of the directory
-  ByteVector security_descriptor;   ///< empty: what the directory passes on, for `owner`
+  std::vector<ondisk::Ea> eas;     ///< beside those of linux_metadata
+  std::optional<FileOwner> owner;  ///< none: that of the directory
+  ByteVector security_descriptor;  ///< empty: what the directory passes on, for `owner`
   /// The file begins with a holder, which the caller takes away.
   enum class Holder { None, Caller };
   Holder holder = Holder::None;
@@ -126,8 +126,9 @@ enum class OpensLock { No, Yes };
 
 struct ObjectStoreOptions {
   VolumeOptions volume;
-  bool windows_names = false;  ///< refuse to make names that Windows forbids
-  bool ignore_case = false;    ///< find names without regard to case
+  bool windows_names = false;      ///< refuse to make names that Windows forbids
+  bool ignore_case = false;        ///< find names without regard to case
+  bool compress_new_files = true;  ///< where their directory is compressed
   DataTimes data_times = DataTimes::SetByStore;
   bool show_system_files = false;  ///< list $MFT and the other system files in the root
   OpensLock opens_lock = OpensLock::No;
@@ -286,8 +287,8 @@ class ObjectStore {
   /// What stands against the lock wanted.
   Result<std::optional<ByteRangeLock>> query_lock(Open& open, const LockParameters& wanted);
   void cancel(Open& open, PendingLock& waiter);
-  // Security: self-relative descriptors, of which SecurityInformation tells the parts. NotSupported:
-  // other parts; ObjectNameNotFound: the file has none, or is gone.
+  // Security: self-relative descriptors, of which SecurityInformation tells the parts.
+  // NotSupported: other parts; ObjectNameNotFound: the file has none, or is gone.
   /// AccessDenied.
   Result<ByteVector> query_security(Open& open, uint32_t parts);
   Result<ByteVector> query_security(File& file, uint32_t parts);

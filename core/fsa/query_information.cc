@@ -119,6 +119,11 @@ Result<FileInformation> ObjectStore::query_information(File& file) {
     information.file_size = buffered->file_size;
     information.allocated_size = buffered->allocated;
   }
+  const bool is_raw = volume_->options().encrypted == VolumeOptions::Encrypted::Raw;
+  const bool is_encrypted = (information.file_attributes & ondisk::FileAttributes::Encrypted) != 0;
+  if (is_raw && is_encrypted && !volume_->is_writable()) {
+    information.file_size = Stream::raw_size(information.file_size);
+  }
   if (file.is_unlinked()) information.link_count = 0;
   if (seen.has_reparse) {
     TRY(take_reparse(*volume_, file.reference(), record.is_directory(), information));

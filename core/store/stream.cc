@@ -11,6 +11,8 @@ namespace ntfs {
 using ondisk::AttributeType;
 
 namespace {
+/// What is encrypted is encrypted in pieces of this size, and shown with two bytes behind it.
+constexpr uint64_t kRawMultiple = 512;
 /// Largest size that arithmetic here is safe for.
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 }  // namespace
@@ -86,7 +88,9 @@ Result<> Stream::load_locked() {
   const auto view = found.view();
   const Origin origin{"$DATA", file_.reference().raw(), found.offset};
   if (view.is_encrypted()) {
-    cannot_read_ = cannot_write_ = NtStatus::AccessDenied;
+    const bool is_raw = volume_.options().encrypted == VolumeOptions::Encrypted::Raw;
+    cannot_write_ = NtStatus::AccessDenied;
+    if (!is_raw || volume_.is_writable()) cannot_read_ = NtStatus::AccessDenied;
   } else if (view.is_compressed() && !is_lznt1(view, cluster_size_)) {
     cannot_write_ = NtStatus::NotSupported;
     // A resident value is never compressed.
@@ -109,6 +113,11 @@ Result<> Stream::load_locked() {
   disk_file_size_ = view.value_length();
   disk_valid_ = resident_ ? 0 : view.valid_data_length();
   runs_ = std::move(runs);
+  if (view.is_encrypted() && cannot_read_ == NtStatus::Success && !resident_) {
+    encrypted_size_ = disk_file_size_;
+    disk_file_size_ = raw_size(disk_file_size_);
+    disk_valid_ = align_up(disk_valid_, kRawMultiple);
+  }
   file_size_ = disk_file_size_;
   valid_ = resident_ ? disk_file_size_ : disk_valid_;
   loaded_.store(true, std::memory_order_release);
@@ -129,6 +138,10 @@ Result<> Stream::ensure_writable() {
 Result<> Stream::check_end(uint64_t offset, uint64_t length) const {
   const auto end = checked_add(offset, length);
   return end && *end <= volume_.max_file_size() ? Result<>() : NtStatus::FileTooLarge;
+}
+
+uint64_t Stream::raw_size(uint64_t file_size) {
+  return file_size == 0 ? 0 : align_up(file_size, kRawMultiple) + sizeof(le16);
 }
 
 Result<Stream::Sizes> Stream::sizes() {

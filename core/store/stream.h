@@ -63,6 +63,9 @@ class Stream {
   const std::u16string& name() const { return name_; }
   bool is_named() const { return !name_.empty(); }
 
+  /// The size of an encrypted file whose data is shown (VolumeOptions::Encrypted::Raw).
+  static uint64_t raw_size(uint64_t file_size);
+
   struct Sizes {
     uint64_t allocated = 0;  ///< bytes in clusters (not holes), with what buffered units will take
     uint64_t file_size = 0;
@@ -75,7 +78,7 @@ class Stream {
 
   /// Reads up to `length` bytes from `offset` into `into`, which is 4096-aligned memory of at least
   /// align_up(length, 4096) bytes. Returns the bytes read; 0 at or past the end.
-  /// NotSupported: compressed in another way than LZNT1; AccessDenied: encrypted.
+  /// NotSupported: compressed in another way than LZNT1; AccessDenied: encrypted (VolumeOptions).
   Result<size_t> read(uint64_t offset, size_t length, MutableBytes into)
       EXCLUDES(mutex_, change_mutex_);
 
@@ -214,6 +217,7 @@ class Stream {
   // stream_read.cc
   Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);
   Result<> read_range(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
+  Result<> read_raw(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
   Result<> plan_range(uint64_t from, uint64_t to, std::byte* into, std::vector<IoRequest>& requests,
                       std::vector<MutableBytes>& zeros) const REQUIRES_SHARED(mutex_);
   Result<> read_disk(uint64_t from, uint64_t to, std::byte* into) const REQUIRES_SHARED(mutex_);
@@ -403,6 +407,7 @@ class Stream {
   // Set before loaded_ is, for good.
   NtStatus cannot_read_ = NtStatus::Success;
   NtStatus cannot_write_ = NtStatus::Success;
+  uint64_t encrypted_size_ = 0;  // the file size, where encrypted data is shown
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);

@@ -78,6 +78,18 @@ Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
   return {};
 }
 
+/// What is encrypted, as it is on the device; the last two bytes say how many before them are too
+/// many.
+Result<> Stream::read_raw(uint64_t from, uint64_t to, std::byte* into) const {
+  TRY(read_disk(from, to, into));
+  const uint64_t end = disk_file_size_ - sizeof(le16);
+  const le16 padding = le16::of(static_cast<uint16_t>(end - encrypted_size_));
+  for (uint64_t at = std::max(from, end); at < to; ++at) {
+    into[at - from] = bytes_of(padding)[at - end];
+  }
+  return {};
+}
+
 /// Copies what is buffered; adds the transfers for the rest, and what is to be zeroed after them.
 /// What is compressed is read at once.
 Result<> Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
@@ -100,6 +112,8 @@ Result<> Stream::plan_range(uint64_t from, uint64_t to, std::byte* into,
     }
     if (compressed_) {
       TRY(read_compressed(at, stop, target));
+    } else if (encrypted_size_ != 0) {
+      TRY(read_raw(at, stop, target));
     } else {
       plan_read(at, stop, target, requests, zeros);
     }

@@ -50,6 +50,11 @@ struct VolumeOptions {
   /// stamped before the first change: its readers learn that records are missing.
   enum class UsnRecords { Yes, No };
   UsnRecords usn_records = UsnRecords::Yes;
+  /// Whether data of encrypted files is refused, or shown as it is on the device, as ntfs-3g does
+  /// for backups with efs_raw: up to a multiple of 512 bytes, and how many of these are too many in
+  /// two more. Only volumes that are not writable show it.
+  enum class Encrypted { Refused, Raw };
+  Encrypted encrypted = Encrypted::Refused;
   /// Whether the device is told of freed clusters.
   using Discard = ClusterAllocator::Discard;
   Discard discard = Discard::No;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Files that LZNT1 compresses: ntfs-3g and this program read what the other wrote, and write to it;
 The Sleuth Kit reads ours; chattr turns compression on and off. And ranges that are taken out of
-files, compressed or not, and put in.
+files, compressed or not, and put in; and encrypted files, as ntfs-3g saves them.
 
 usage: compression.py [WORD...]     only cases whose names contain a word
 """
@@ -292,6 +292,51 @@ def moved(work):
     check(image)
 
 
+def encrypted(work):
+    """ntfs-3g restores one as from a backup; we tell of it what ntfs-3g tells."""
+    image = os.path.join(work, "encrypted.img")
+    peer, ours = Ntfs3g(), volume.subject()
+    peer.format(image, 64 * MIB)
+    padding = 100
+    raw = random.Random(1).randbytes(20480) + struct.pack("<H", padding)
+    keys = struct.pack("<I", 600) + random.Random(2).randbytes(596)
+    with mounted(peer, image, "efs_raw") as directory:
+        path = os.path.join(directory, "secret")
+        with open(path, "wb") as out:
+            out.write(raw)
+        os.setxattr(path, "system.ntfs_efsinfo", keys)
+        with open(os.path.join(directory, "plain"), "wb") as out:
+            out.write(raw)
+    with mounted(peer, image, "efs_raw,ro") as directory:
+        with open(os.path.join(directory, "secret"), "rb") as source:
+            expect(source.read() == raw, "ntfs-3g does not show what it restored")
+    check(image)
+    with mounted(ours, image) as directory:
+        path = os.path.join(directory, "secret")
+        expect_equal(os.stat(path).st_size, 20480 - padding, "size")
+        expect(os.getxattr(path, "system.ntfs_efsinfo") == keys, "other keys")
+        for action in (lambda: open(path, "rb").read(), lambda: os.truncate(path, 1)):
+            expect_equal(refusal(action), errno.EACCES, "what an encrypted file gives")
+        got = refusal(lambda: os.getxattr(os.path.join(directory, "plain"), "system.ntfs_efsinfo"))
+        expect_equal(got, errno.ENODATA, "keys of a plain file")
+    with mounted(ours, image, "ro,efs_raw") as directory:
+        for name in ("secret", "plain"):
+            path = os.path.join(directory, name)
+            expect_equal(os.stat(path).st_size, len(raw), f"raw size of {name}")
+            with open(path, "rb", buffering=0) as source:
+                for at, count in ((0, 30000), (20000, 481), (20480, 2), (20481, 1), (512, 100)):
+                    source.seek(at)
+                    expect(source.read(count) == raw[at : at + count], f"raw {name} at {at}")
+
+
+def refusal(call):
+    try:
+        call()
+    except OSError as refused:
+        return refused.errno
+    return 0
+
+
 def fsx(work):
     image = os.path.join(work, "fsx.img")
     driver = volume.subject()
@@ -342,6 +387,7 @@ def main():
             "other readers": lambda: other_readers(work),
             "on and off": lambda: turned_on_and_off(work),
             "ranges taken out and put in": lambda: moved(work),
+            "encrypted files": lambda: encrypted(work),
             "fsx": lambda: fsx(work),
             "speed": lambda: speed(work),
         }

@@ -54,6 +54,27 @@ def random_order(directory):
             out.truncate(size)
 
 
+def compressed(directory):
+    """Files that LZNT1 compresses: well, not at all, with units of zeros, changed, cut and grown. Only
+    ntfs-wal makes a directory that compresses by chattr."""
+    place = os.path.join(directory, "packed")
+    os.mkdir(place)
+    run("chattr", "+c", place)
+    chance = random.Random(13)
+    kinds = (
+        lambda size: b"the same words, and the same again. "[: chance.randrange(1, 36)] * (size // 8),
+        chance.randbytes,
+        bytes,
+    )
+    for number in range(40):
+        with open(os.path.join(place, f"packed-{number}"), "wb", buffering=0) as out:
+            for _ in range(chance.randrange(12)):
+                out.seek(chance.randrange(600_000))
+                out.write(chance.choice(kinds)(chance.randrange(100_000)))
+            if chance.randrange(2):
+                out.truncate(chance.randrange(700_000))
+
+
 BLOCK = 4096
 
 

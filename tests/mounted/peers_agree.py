@@ -29,6 +29,7 @@ SETS = {
     "fragments": ((datasets.fragments,), 256 * MIB, ()),
     "names and links": ((datasets.names, datasets.links, datasets.special_files), 256 * MIB, ()),
     "times and shapes": ((datasets.timestamps, datasets.shapes), 128 * MIB, ()),
+    "compressed": ((datasets.compressed,), 128 * MIB, ()),
     "small clusters": ((datasets.shapes, datasets.names), 128 * MIB, ("--cluster-size", "512")),
     "large clusters": ((datasets.shapes, datasets.links), 512 * MIB, ("--cluster-size", "65536")),
 }

@@ -100,6 +100,10 @@ TEST(MountOptions, KnowsWhetherFilesAreMeantForSomebody) {
 
 TEST(MountOptions, DiscardIsOffUnlessGiven) {
   EXPECT_FALSE(parse("ro").options.discard);
+  EXPECT_TRUE(parse("compression").options.compression);
+  EXPECT_FALSE(parse("nocompression").options.compression);
+  EXPECT_TRUE(parse("ro,efs_raw").options.raw_encrypted);
+  EXPECT_NE(parse("efs_raw").error.find("needs 'ro'"), std::string::npos);
   EXPECT_TRUE(parse("discard").options.discard);
   EXPECT_FALSE(parse("discard,nodiscard").options.discard);
   EXPECT_TRUE(parse("discard").options.notes.empty());
