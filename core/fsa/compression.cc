@@ -27,9 +27,9 @@ Result<> mark_directory(Volume& volume, File& directory, Compression wanted) {
 }  // namespace
 
 Result<Compression> ObjectStore::query_compression(File& file) {
-  const uint32_t bits = TRY(query_information(file))
-  .file_attributes;
-  return (bits & FileAttributes::Compressed) != 0 ? Compression::Lznt1 : Compression::None;
+  const FileInformation now = TRY(query_information(file));
+  return (now.file_attributes & FileAttributes::Compressed) != 0 ? Compression::Lznt1
+                                                                 : Compression::None;
 }
 
 Result<> ObjectStore::set_compression(File& file, Compression wanted) {

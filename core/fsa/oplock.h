@@ -54,8 +54,8 @@ enum class OplockOperation {
   LockControl,
   SetSize,  ///< end of file, allocation, valid data length
   ZeroData,
-  Rename,       ///< link and short name, too
-  Delete,       ///< disposition
+  Rename,  ///< link and short name, too
+  Delete,  ///< disposition
   SetSecurity,
   ParentChange  ///< PARENT_OBJECT: a name in the directory that holds the oplock
 };

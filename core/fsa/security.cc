@@ -96,8 +96,8 @@ Result<uint32_t> inherit_own(Transaction& transaction, Volume& volume, FileRefer
 Result<ByteVector> read_security(Volume& volume, FileReference file) {
   const uint32_t id = TRY(security_id_of(volume, file));
   if (id == 0) return read_small_value(volume, file, AttributeType::SecurityDescriptor);
-  return TRY(volume.security().find(id))
-  ->bytes;
+  const auto descriptor = TRY(volume.security().find(id));
+  return descriptor->bytes;
 }
 
 Result<> write_security(Transaction& transaction, Volume& volume, FileReference file,

@@ -370,14 +370,15 @@ Result<> Attributes::unflag_file(Transaction& transaction) {
 Result<> Attributes::set_compression(Transaction& transaction, AttributeType type,
                                      std::u16string_view name, Compression wanted) {
   constexpr size_t kMostRecords = 128;
-  const size_t count = TRY(records_of(type, name))
-  .size();
+  const std::vector<Found> first = TRY(records_of(type, name));
+  const size_t count = first.size();
   if (count == 0) return NtStatus::ObjectNameNotFound;
   if (count > kMostRecords) return NtStatus::FileSystemLimitation;
   bool has_holes = false;
   for (size_t i = 0; i < count; ++i) {
-    const Found found = TRY(records_of(type, name))
-    [i];
+    // A changed record may have moved.
+    const std::vector<Found> records = TRY(records_of(type, name));
+    const Found& found = records[i];
     const AttributeView view = found.view();
     if (i == 0 && !view.is_resident()) has_holes = view.total_allocated() < view.allocated_size();
     constexpr unsigned kForm = AttributeFlags::CompressionMask | AttributeFlags::Sparse;
