@@ -226,6 +226,18 @@ class ObjectStore {
   /// the stream where there is none. Whoever calls it sets the time of the last write.
   Result<> set_stream(File& file, std::u16string_view name, ByteView value);
 
+  // Extended attributes of NTFS. A name is bytes, and case counts. AccessDenied: of system files.
+  /// None is no error.
+  Result<std::vector<ondisk::Ea>> query_eas(File& file);
+  /// NonexistentEaEntry.
+  Result<ByteVector> query_ea(File& file, std::string_view name);
+  /// Makes or replaces one. EaTooLarge: all of the file have more than 64 KiB; NameTooLong.
+  Result<> set_ea(File& file, std::string_view name, ByteView value);
+  /// NonexistentEaEntry.
+  Result<> remove_ea(File& file, std::string_view name);
+  /// Makes `eas` all that the file has.
+  Result<> set_eas(File& file, const std::vector<ondisk::Ea>& eas);
+
   // Data by an open. Refusals change nothing.
   /// Returns the bytes written: all. InvalidParameter, MediaWriteProtected, InvalidDeviceRequest (a
   /// directory), FileLockConflict, DiskFull, Cancelled.
@@ -410,6 +422,8 @@ class ObjectStore {
   Result<StreamPtr> find_stream_locked(File& file, std::u16string_view name);
   Result<> check_streams_removal(File& file);
   Result<> check_stream_change(File& file);
+  template <typename Change>
+  Result<> change_eas(File& file, Change&& change);
   Result<> remove_now(Stream& stream);
   void remove_deleted(const StreamPtr& stream);
   Result<> discard_data(File& file);

@@ -1,5 +1,6 @@
 // MS-FSA 2.1.5.15.2 "FileBasicInformation"; and what WSL keeps in extended attributes.
 
+#include "core/fsa/extended_attributes.h"
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
@@ -13,23 +14,12 @@ using ondisk::AttributeType;
 
 namespace {
 
-/// A value that surely fits beside the rest of a base record.
-constexpr size_t kResidentEaBytes = 400;
-
 Result<> set_linux_metadata(Transaction& transaction, Volume& volume, FileReference file,
                             const LinuxMetadata& metadata) {
   TRY(volume.mft().base_record(file));
-  std::vector<ondisk::Ea> eas;
-  const auto old = read_small_value(volume, file, AttributeType::Ea);
-  if (!old && old.error() != NtStatus::ObjectNameNotFound) return old.error();
-  if (old) eas = TRY(ondisk::parse_eas(*old, {"$EA", file.raw(), 0}));
+  auto eas = TRY(read_eas(volume, file));
   put_linux_metadata(metadata, eas);
-  const auto information = TRY(ondisk::ea_information_of(eas));
-  const ByteVector value = ondisk::build_eas(eas);
-  if (old) TRY(remove_small_value(transaction, volume, file, AttributeType::Ea));
-  Attributes attributes(volume, file);
-  TRY(attributes.set_value(transaction, AttributeType::EaInformation, u"", bytes_of(information)));
-  return insert_small_value(transaction, volume, file, AttributeType::Ea, value, kResidentEaBytes);
+  return write_eas(transaction, volume, file, eas);
 }
 
 }  // namespace

@@ -32,6 +32,17 @@ void merge(FileTimes& into, const FileTimes& from) {
   take_newer(into.last_access, from.last_access);
 }
 
+/// What names repeat of $EA_INFORMATION, 0 without one; nothing if it is not to be believed.
+Result<std::optional<uint16_t>> packed_ea_length(Attributes& attributes) {
+  const auto found = attributes.find(AttributeType::EaInformation);
+  if (!found && found.error() == NtStatus::ObjectNameNotFound) return std::optional<uint16_t>(0);
+  if (!found) return found.error();
+  if (!found->view().is_resident()) return std::optional<uint16_t>();
+  const auto information = view_as<ondisk::EaInformation>(found->view().value());
+  if (!information) return std::optional<uint16_t>();
+  return std::optional<uint16_t>((*information)->packed_length.get());
+}
+
 void put(le64& field, const std::optional<FileTime>& time) {
   if (time) field.set(time->raw());
 }
@@ -179,6 +190,7 @@ void File::overlay(ondisk::StandardInformation& disk) const {
 Result<> File::log_names(Transaction& transaction, const ondisk::StandardInformation& information,
                          const std::optional<Stream::Sizes>& sizes) {
   Attributes attributes(volume_, reference_);
+  const auto ea_length = TRY(packed_ea_length(attributes));
   // The tree's pages may change under the attribute's page: keys are copied first.
   std::vector<ByteVector> names;
   for (const auto& found : TRY(attributes.all_of(AttributeType::FileName))) {
@@ -197,6 +209,8 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
       info.allocated_size.set(sizes->allocated);
       info.file_size.set(sizes->file_size);
     }
+    const bool has_tag = (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0;
+    if (!has_tag && ea_length) info.ea_length_or_reparse_tag.set(*ea_length);
     // The bits that copy the record's flags stand in names only.
     const uint32_t kept = info.file_attributes.get() &
                           (FileAttributes::FileNameIndexPresent | FileAttributes::ViewIndexPresent);
