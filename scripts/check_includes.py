@@ -110,6 +110,8 @@ def check_file(path):
 def sources():
     for top in sorted({layer.split("/")[0] for layer in ALLOWED}):
         for directory, _, names in os.walk(os.path.join(ROOT, top)):
+            if os.path.basename(directory) == "precompiled":
+                continue  # the build includes these; no source does
             for name in sorted(names):
                 if name.endswith((".h", ".cc")):
                     yield os.path.relpath(os.path.join(directory, name), ROOT)
