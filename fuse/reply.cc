@@ -151,9 +151,7 @@ void Reply::control(ByteView bytes) {
   fuse_reply_ioctl(take(), static_cast<int>(bytes.size()), bytes.data(), bytes.size());
 }
 
-void Reply::filled(ByteView bytes) {
-  fuse_reply_ioctl(take(), 0, bytes.data(), bytes.size());
-}
+void Reply::filled(ByteView bytes) { fuse_reply_ioctl(take(), 0, bytes.data(), bytes.size()); }
 
 void Reply::unknown_control() { fuse_reply_err(take(), ENOTTY); }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// Extended attributes of NTFS: $EA, the list of them, and $EA_INFORMATION, its sums. Both are there,
-// or neither. All calls: the caller holds the metadata lock (exclusively with a Transaction).
+// Extended attributes of NTFS: $EA, the list of them, and $EA_INFORMATION, its sums. Both are
+// there, or neither. All calls: the caller holds the metadata lock (exclusively with a
+// Transaction).
 
 #include <vector>
 

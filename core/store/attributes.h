@@ -119,7 +119,7 @@ class Attributes {
   /// What the clusters hold, and the directory entries, are the caller's matter.
   /// FileSystemLimitation: it has too many records for one transaction.
   Result<> set_compression(Transaction& transaction, ondisk::AttributeType type,
-                          std::u16string_view name, Compression wanted);
+                           std::u16string_view name, Compression wanted);
 
   /// Bytes that a resident value of this attribute may have so that it surely fits in its record
   /// (the base record, unless it is in another) as it stands.

@@ -213,8 +213,8 @@ TEST(UsnStream, AFullVolumeLosesRecordsNotChanges) {
   v.records(usn::Usn());
 }
 
-/// The shape of table 6.2, for one record: sizes (the valid data length at once), the record without
-/// undo.
+/// The shape of table 6.2, for one record: sizes (the valid data length at once), the record
+/// without undo.
 TEST(UsnStream, ARecordIsLoggedAfterTheSizesAndWithoutUndo) {
   UsnStore v;
   v.make(u"a");
