@@ -16,18 +16,18 @@ namespace {
 constexpr uint64_t kHeaderBytes = 4096;
 constexpr size_t kMagicBytes = 4;
 
-/// The first bytes of a nonresident $DATA: zeros where nothing was written.
-Result<std::string> magic_of(Volume& volume, Attributes& file) {
-  std::string magic(kMagicBytes, '\0');
+/// Whether a nonresident $DATA begins as a hibernation image does.
+Result<bool> holds_session(Volume& volume, Attributes& file) {
   const auto sizes = TRY(file.sizes(AttributeType::Data, u""));
   const Runlist runs = TRY(file.load_runs(AttributeType::Data, u""));
-  if (sizes.valid_data_length < kMagicBytes || runs.empty()) return magic;
+  if (sizes.valid_data_length < kMagicBytes || runs.empty()) return false;
   const Run first = runs.find(Vcn(0));
-  if (first.lcn.is_hole()) return magic;
+  if (first.lcn.is_hole()) return false;
   const uint64_t cluster = volume.geometry().cluster_size;
   AlignedBuffer head(std::min(kHeaderBytes, first.count.raw() * cluster));
   TRY(volume.device().read(first.lcn.raw() * cluster, head.bytes()));
-  return std::string(as_text(head.bytes().first(kMagicBytes)));
+  const std::string_view magic = as_text(head.bytes().first(kMagicBytes));
+  return magic == "hibr" || magic == "HIBR";
 }
 
 Result<Sleep> sleep_in_file(Volume& volume, FileReference reference) {
@@ -36,8 +36,8 @@ Result<Sleep> sleep_in_file(Volume& volume, FileReference reference) {
   if (ondisk::FileRecordView::of_valid(base->bytes()).is_directory()) return Sleep::None;
   const auto data = TRY(file.find(AttributeType::Data));
   if (data.view().is_resident() || data.view().file_size() < kHeaderBytes) return Sleep::Elsewhere;
-  const std::string magic = TRY(magic_of(volume, file));
-  return magic == "hibr" || magic == "HIBR" ? Sleep::Hibernated : Sleep::None;
+  return TRY(holds_session(volume, file))
+  ? Sleep::Hibernated : Sleep::None;
 }
 
 }  // namespace

@@ -120,8 +120,8 @@ ByteVector compress_xpress_huffman(ByteView chunk) {
     writer.put(token.offset - (1u << offset_bits), offset_bits);
   }
   const ByteVector stream = writer.finish();
-  ByteVector compressed(kTableBytes, std::byte{kBits << 4 | kBits});
-  compressed.insert(compressed.end(), stream.begin(), stream.end());
+  ByteVector compressed(kTableBytes + stream.size(), std::byte{kBits << 4 | kBits});
+  std::copy(stream.begin(), stream.end(), compressed.begin() + kTableBytes);
   return compressed;
 }
 
