@@ -10,15 +10,17 @@ namespace ntfs::frontend {
 
 namespace {
 
-/// The file that the request is for: of the open file where there is one, because its record may
-/// have no name any more.
-Result<FilePtr> file_for(Filesystem& filesystem, fuse_ino_t node, const fuse_file_info* info) {
-  if (info != nullptr && info->fh != 0) return open_of(info).file();
-  return filesystem.file(node);
+/// What the request is for: the open file where there is one, because its record may have no name
+/// any more.
+Result<Node> node_for(Filesystem& filesystem, fuse_ino_t id, const fuse_file_info* info) {
+  if (info == nullptr || info->fh == 0) return filesystem.node(id);
+  const Open& open = open_of(info);
+  return Node{open.file(), open.named_stream()};
 }
 
-Result<struct stat> get(Filesystem& filesystem, fuse_ino_t node) {
-  return filesystem.attributes(*TRY(filesystem.file(node)));
+Result<struct stat> get(Filesystem& filesystem, fuse_ino_t id) {
+  const Node node = TRY(filesystem.node(id));
+  return filesystem.attributes(node, id);
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
@@ -26,7 +28,7 @@ void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
   Reply reply(request);
   const auto attributes = get(filesystem_of(request), node);
   if (!attributes) return reply.status(attributes.error());
-  reply.attributes(*attributes, Filesystem::kValidSeconds);
+  reply.attributes(*attributes, Filesystem::attributes_timeout(node));
 }
 
 std::optional<ondisk::FileTime> time_of(const timespec& given, bool is_given, bool is_now) {
@@ -57,9 +59,10 @@ BasicInformation information_of(const struct stat& wanted, int which, mode_t typ
 }
 
 /// By the open where there is one. The store refuses sizes that are too large and nothing else.
-Result<> set_size(ObjectStore& store, File& file, off_t size, const fuse_file_info* info) {
+Result<> set_size(ObjectStore& store, const Node& node, off_t size, const fuse_file_info* info) {
   if (info == nullptr || info->fh == 0) {
-    return store.set_end_of_file(file, static_cast<uint64_t>(size));
+    Stream& stream = node.stream != nullptr ? *node.stream : node.file->data();
+    return store.set_end_of_file(stream, static_cast<uint64_t>(size));
   }
   const auto set = store.set_end_of_file(open_of(info), size);
   if (!set && set.error() == NtStatus::InvalidParameter) return NtStatus::FileTooLarge;
@@ -81,19 +84,22 @@ Result<> set_information(Filesystem& filesystem, File& file, struct stat wanted,
   return filesystem.store().set_basic_information(file, information_of(wanted, which, type));
 }
 
-Result<struct stat> set(fuse_req_t request, fuse_ino_t node, const struct stat& wanted, int which,
+Result<struct stat> set(fuse_req_t request, fuse_ino_t id, const struct stat& wanted, int which,
                         const fuse_file_info* info) {
   Filesystem& filesystem = filesystem_of(request);
-  const FilePtr file = TRY(file_for(filesystem, node, info));
+  const Node node = TRY(node_for(filesystem, id, info));
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    TRY(drop_privileges(filesystem, *file, request));
-    TRY(set_size(filesystem.store(), *file, wanted.st_size, info));
+    TRY(drop_privileges(filesystem, *node.file, request));
+    TRY(set_size(filesystem.store(), node, wanted.st_size, info));
   }
   // Said where drop_privileges knows it, too.
   constexpr int kKill = FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID;
   const int others = which & ~(FUSE_SET_ATTR_SIZE | kKill);
-  if (others != 0) TRY(set_information(filesystem, *file, wanted, others));
-  return filesystem.attributes(*file);
+  if (others != 0) TRY(set_information(filesystem, *node.file, wanted, others));
+  if (others != 0 && node.stream != nullptr) {
+    filesystem.kernel_cache().drop_attributes(node_of(node.file->reference()));
+  }
+  return filesystem.attributes(node, id);
 }
 
 void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which,
@@ -101,7 +107,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int wh
   Reply reply(request);
   const auto attributes = set(request, node, *wanted, which, info);
   if (!attributes) return reply.status(attributes.error());
-  reply.attributes(*attributes, Filesystem::kValidSeconds);
+  reply.attributes(*attributes, Filesystem::attributes_timeout(node));
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t) {

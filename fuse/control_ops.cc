@@ -132,6 +132,8 @@ void answer_shift(Reply& reply, const Control& control, unsigned command, fuse_i
 /// Compressing changes what a file takes, which the kernel would tell from memory.
 void answer_flags(Reply& reply, const Control& control, unsigned command, fuse_ino_t node) {
   Filesystem& filesystem = control.filesystem();
+  const bool is_stream = !control.is_directory && open_of(control.info).named_stream() != nullptr;
+  if (is_stream) return reply.status(NtStatus::NotSupported);
   const auto bytes =
       answer_flags_control(filesystem.store(), *control.file(), command, control.input);
   if (!bytes) return reply.status(bytes.error());

@@ -106,7 +106,9 @@ class ListingWriter {
     plus.attr = brief_attributes(entry);
     if (form_ == Form::Plain) return put(name, plus, index + 1);
     if (needed(name) > room()) return false;
-    const auto looked_up = look_up(entry);
+    // By such a path the kernel would come to a stream.
+    if (is_stream_path(name, filesystem_.options().streams)) return put(name, plus, index + 1);
+    const auto looked_up = look_up(entry, name);
     if (!looked_up && looked_up.error() == NtStatus::ObjectNameNotFound) return true;  // gone
     // What cannot be read is listed by name; a stat of it says what is wrong.
     if (!looked_up) return put(name, plus, index + 1);
@@ -116,14 +118,14 @@ class ListingWriter {
 
   /// The kernel takes the answer for the truth about the name, so it must be no older than the last
   /// change of the directory.
-  Result<fuse_entry_param> look_up(const DirectoryEntry& entry) {
+  Result<fuse_entry_param> look_up(const DirectoryEntry& entry, std::string_view name) {
     FilePtr file;
     if (is_current_) {
       file = filesystem_.store().file(entry.reference);
     } else {
       file = TRY(filesystem_.store().lookup(*directory_.file, entry.name));
     }
-    return filesystem_.look_up(file);
+    return filesystem_.look_up({file, nullptr}, name);
   }
 
   size_t room() const { return buffer_.size() - used_; }

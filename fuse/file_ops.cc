@@ -21,13 +21,13 @@ using RangeKind = ObjectStore::RangeKind;
 void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   Reply reply(request);
   Filesystem& filesystem = filesystem_of(request);
-  const auto file = filesystem.file(node);
-  if (!file) return reply.status(file.error());
+  const auto opened = filesystem.node(node);
+  if (!opened) return reply.status(opened.error());
   if ((info->flags & O_TRUNC) != 0) {
-    const auto dropped = drop_privileges(filesystem, **file, request);
+    const auto dropped = drop_privileges(filesystem, *opened->file, request);
     if (!dropped) return reply.result(dropped);
   }
-  auto open = filesystem.open(*file, info->flags);
+  auto open = filesystem.open(*opened, info->flags);
   if (!open) return reply.status(open.error());
   filesystem.set_handle(**open, *info);
   if (reply.open(*info)) {
@@ -86,7 +86,7 @@ Result<> write(fuse_req_t request, const fuse_file_info& info, off_t offset, Byt
   ObjectStore& store = filesystem.store();
   Open& open = open_of(&info);
   if (info.writepage != 0) {
-    return store.write(*open.file(), static_cast<uint64_t>(offset), bytes, Buffering::Buffered);
+    return store.write(open.stream(), static_cast<uint64_t>(offset), bytes, Buffering::Buffered);
   }
   TRY(drop_privileges(filesystem, *open.file(), request));
   WriteParameters parameters{
@@ -136,10 +136,10 @@ void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t 
                          static_cast<uint64_t>(length)));
 }
 
-void answer_seek(fuse_req_t request, File& file, off_t offset, RangeKind kind) {
+void answer_seek(fuse_req_t request, Stream& stream, off_t offset, RangeKind kind) {
   Reply reply(request);
   const auto found =
-      filesystem_of(request).store().next_range(file, static_cast<uint64_t>(offset), kind);
+      filesystem_of(request).store().next_range(stream, static_cast<uint64_t>(offset), kind);
   if (!found) return reply.status(found.error());
   reply.offset(*found);
 }
@@ -149,15 +149,16 @@ void on_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fus
     return Reply(request).status(NtStatus::InvalidParameter);
   }
   Filesystem& filesystem = filesystem_of(request);
-  const FilePtr& file = open_of(info).file();
+  Open& open = open_of(info);
   const RangeKind kind = whence == SEEK_DATA ? RangeKind::Data : RangeKind::Hole;
   // Closing a file sends its pages: without writers the kernel holds none back. What it holds back
   // looks like a hole from here.
-  if (filesystem.options().writeback && file->writers().load() != 0) {
-    filesystem.kernel_cache().break_then(
-        node, [request, file, offset, kind] { answer_seek(request, *file, offset, kind); });
+  if (filesystem.options().writeback && open.file()->writers().load() != 0) {
+    filesystem.kernel_cache().break_then(node, [request, &open, offset, kind] {
+      answer_seek(request, open.stream(), offset, kind);
+    });
   } else {
-    answer_seek(request, *file, offset, kind);
+    answer_seek(request, open.stream(), offset, kind);
   }
 }
 

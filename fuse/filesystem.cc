@@ -17,8 +17,9 @@ uint32_t access_of(int flags) {
 
 }  // namespace
 
-Result<std::unique_ptr<Open>> Filesystem::open(const FilePtr& file, int flags) {
+Result<std::unique_ptr<Open>> Filesystem::open(const Node& node, int flags) {
   OpenParameters parameters;
+  if (node.stream != nullptr) parameters.stream = node.stream->name();
   parameters.desired_access = access_of(flags);
   parameters.user_set_times = UserSetTimes::LastAccess;
   if (options_.writeback) {
@@ -27,7 +28,11 @@ Result<std::unique_ptr<Open>> Filesystem::open(const FilePtr& file, int flags) {
   } else if ((flags & (O_SYNC | O_DSYNC)) != 0) {
     parameters.mode |= OpenMode::WriteThrough;
   }
-  auto open = TRY(store_.open(file, parameters));
+  auto open = TRY(store_.open(node.file, parameters));
+  if (open->named_stream() != node.stream) {
+    store_.close(std::move(open));
+    return NtStatus::FileDeleted;  // the name has become another stream's
+  }
   if ((flags & O_TRUNC) == 0) return open;
   const auto truncated = store_.set_end_of_file(*open, 0);
   if (truncated) return open;
@@ -42,25 +47,69 @@ void Filesystem::set_handle(const Open& open, fuse_file_info& info) const {
   info.direct_io = options_.mandatory_locks ? 1 : 0;
 }
 
-Result<FilePtr> Filesystem::file(fuse_ino_t node) {
-  FilePtr file = inodes_.find(node);
+Result<Node> Filesystem::node(fuse_ino_t id) {
+  Node node = StreamNodes::contains(id) ? stream_nodes_.find(id) : Node{inodes_.find(id), nullptr};
+  if (node.file == nullptr) return NtStatus::FileDeleted;
+  return node;
+}
+
+Result<FilePtr> Filesystem::file(fuse_ino_t id) {
+  if (StreamNodes::contains(id)) return NtStatus::NotSupported;
+  FilePtr file = inodes_.find(id);
   if (file == nullptr) return NtStatus::FileDeleted;
   return file;
+}
+
+double Filesystem::name_timeout(std::string_view name) const {
+  return options_.ignore_case || is_stream_path(name, options_.streams) ? 0 : kValidSeconds;
+}
+
+double Filesystem::absence_timeout() const {
+  const bool has_paths = options_.streams == StreamsInterface::Windows;
+  return options_.ignore_case || has_paths ? 0 : kValidSeconds;
 }
 
 Result<struct stat> Filesystem::attributes(File& file) {
   return shown_attributes(TRY(store_.query_information(file)), options_.ownership);
 }
 
-Result<fuse_entry_param> Filesystem::look_up(const FilePtr& file) {
+Result<struct stat> Filesystem::attributes(const Node& node, fuse_ino_t id) {
+  if (node.stream == nullptr) return attributes(*node.file);
+  FileInformation information = TRY(store_.query_information(*node.file));
+  const Stream::Sizes sizes = TRY(node.stream->sizes());
+  information.kind = FileKind::File;
+  information.file_size = sizes.file_size;
+  information.allocated_size = sizes.allocated;
+  information.link_count = node.stream->deleted() ? 0 : 1;
+  struct stat shown = shown_attributes(information, options_.ownership);
+  shown.st_ino = id;
+  return shown;
+}
+
+Result<fuse_entry_param> Filesystem::look_up(const Node& node, std::string_view name) {
   fuse_entry_param entry{};
-  entry.attr = TRY(attributes(*file));
-  entry.ino = node_of(file->reference());
-  entry.generation = file->reference().sequence();
-  entry.attr_timeout = kValidSeconds;
-  entry.entry_timeout = name_timeout();
-  inodes_.remember(file);
+  entry.entry_timeout = name_timeout(name);
+  if (node.stream == nullptr) {
+    entry.attr = TRY(attributes(*node.file));
+    entry.ino = node_of(node.file->reference());
+    entry.generation = node.file->reference().sequence();
+    inodes_.remember(node.file);
+  } else {
+    entry.ino = stream_nodes_.remember(node);
+    const auto shown = attributes(node, entry.ino);
+    if (!shown) {
+      stream_nodes_.forget(entry.ino, 1);
+      return shown.error();
+    }
+    entry.attr = *shown;
+  }
+  entry.attr_timeout = attributes_timeout(entry.ino);
   return entry;
+}
+
+void Filesystem::forget(fuse_ino_t id, uint64_t count) {
+  if (StreamNodes::contains(id)) return stream_nodes_.forget(id, count);
+  inodes_.forget(id, count);
 }
 
 }  // namespace ntfs::frontend

@@ -17,6 +17,8 @@
 #include "fuse/kernel_cache.h"
 #include "fuse/read_batch.h"
 #include "fuse/shown_attributes.h"
+#include "fuse/stream_names.h"
+#include "fuse/stream_nodes.h"
 #include "fuse/usn_watches.h"
 #include "fuse/waiting_locks.h"
 
@@ -25,7 +27,8 @@ namespace ntfs::frontend {
 /// Mount options that concern the handlers.
 struct FilesystemOptions {
   ShownOwnership ownership;
-  bool writeback = true;         ///< the kernel keeps written pages and sends them later
+  bool writeback = true;  ///< the kernel keeps written pages and sends them later
+  StreamsInterface streams = StreamsInterface::Xattr;
   bool mandatory_locks = false;  ///< locks stand against reads and writes; without writeback
   bool ignore_case = false;
   bool check_permissions = false;  ///< others than the mounting user may come near the files
@@ -74,10 +77,14 @@ class Filesystem {
   WaitingLocks& waiting_locks() { return waiting_locks_; }
   UsnWatches& usn_watches() { return usn_watches_; }
 
-  /// The file that the kernel means. FileDeleted when it cannot know it.
-  Result<FilePtr> file(fuse_ino_t node);
-  /// How long names stay valid: not at all when several spellings name one file.
-  double name_timeout() const { return options_.ignore_case ? 0 : kValidSeconds; }
+  /// What the kernel means. FileDeleted when it cannot know it.
+  Result<Node> node(fuse_ino_t id);
+  /// The same where it must be a file. NotSupported: it is a named stream.
+  Result<FilePtr> file(fuse_ino_t id);
+  /// How long a name stays valid: not at all when several spellings name one file.
+  double name_timeout(std::string_view name) const;
+  /// How long one that leads nowhere stays so: "file:stream" makes the file, too.
+  double absence_timeout() const;
 
   /// Counts changes of names in the directory (and in others now and then). The kernel sends no
   /// change and no listing of one directory at the same time.
@@ -86,15 +93,22 @@ class Filesystem {
 
   /// Opens a file for a handle: fuse_file_info::fh is the Open's address, until RELEASE ends it;
   /// the kernel sends nothing with it afterwards. `flags`: of open(2).
-  Result<std::unique_ptr<Open>> open(const FilePtr& file, int flags);
+  Result<std::unique_ptr<Open>> open(const Node& node, int flags);
   /// What the kernel shall do with such a handle.
   void set_handle(const Open& open, fuse_file_info& info) const;
 
   Result<struct stat> attributes(File& file);
-  /// Answer to a lookup of `file`, which is counted.
-  Result<fuse_entry_param> look_up(const FilePtr& file);
+  /// Of a stream: the file's, with its own sizes. `id` is its number.
+  Result<struct stat> attributes(const Node& node, fuse_ino_t id);
+  /// How long they stay valid: others are told of a stream when they are set for the file.
+  static double attributes_timeout(fuse_ino_t id) {
+    return StreamNodes::contains(id) ? 0 : kValidSeconds;
+  }
+  /// Answer to a lookup of `node` by `name`, which is counted.
+  Result<fuse_entry_param> look_up(const Node& node, std::string_view name);
+  void forget(fuse_ino_t id, uint64_t count);
   /// Takes the lookup back: the kernel did not get the answer.
-  void take_back(const fuse_entry_param& entry) { inodes_.forget(entry.ino, 1); }
+  void take_back(const fuse_entry_param& entry) { forget(entry.ino, 1); }
 
  private:
   static constexpr size_t kChangeCounters = 256;
@@ -102,6 +116,7 @@ class Filesystem {
   ObjectStore& store_;
   const FilesystemOptions options_;
   InodeTable inodes_;
+  StreamNodes stream_nodes_;
   BufferPool read_buffers_;
   ReadBatch small_reads_;
   KernelCache kernel_cache_;

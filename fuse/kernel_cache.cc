@@ -35,6 +35,11 @@ void KernelCache::drop(fuse_ino_t node) {
   fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
 }
 
+void KernelCache::drop_attributes(fuse_ino_t node) {
+  constexpr off_t kNoData = -1;
+  fuse_lowlevel_notify_inval_inode(session_, node, kNoData, 0);
+}
+
 void KernelCache::run() {
   while (true) {
     Break next;

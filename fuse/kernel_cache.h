@@ -34,6 +34,8 @@ class KernelCache {
   /// Makes the kernel drop what it has read since. Only in a `then`, after a change: before the
   /// answer to whoever asked for it.
   void drop(fuse_ino_t node);
+  /// Makes the kernel ask for owner, mode and link count again. Waits for nothing.
+  void drop_attributes(fuse_ino_t node);
 
  private:
   struct Break {

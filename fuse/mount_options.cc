@@ -85,7 +85,6 @@ constexpr std::array kMeaningless = {
     Meaningless{"sys_immutable", "system files cannot be changed anyway"},
     Meaningless{"delay_mtime", "times are written late anyway"},
     Meaningless{"special_files", "special files are kept as WSL keeps them"},
-    Meaningless{"user_xattr", "extended attributes are not available in this version"},
     Meaningless{"locale", "names are UTF-8"},
     Meaningless{"iocharset", "names are UTF-8"},
     Meaningless{"nls", "names are UTF-8"},
@@ -98,6 +97,9 @@ constexpr std::array kMeaningless = {
     Meaningless{"noacsrules", "there are no such rules"},
     Meaningless{"strictatime", "reading does not change access times"},
 };
+
+/// What user_xattr means.
+constexpr std::string_view kUserXattr = "streams_interface=xattr";
 
 /// Known, and not to be ignored: the user would rely on it.
 constexpr std::array<std::string_view, 1> kNotYet = {"remount"};
@@ -115,6 +117,7 @@ class Parser {
   /// False when `given` is wrong; the error says why.
   bool take(const Given& given) {
     if (is_for_others(given)) return true;
+    if (given.text == "user_xattr") return take({kUserXattr, "streams_interface", "xattr"});
     if (take_flag(given) || take_kernel_flag(given) || take_meaningless(given)) return true;
     if (contains(kNotYet, given.name)) {
       return fail(
@@ -187,28 +190,29 @@ class Parser {
   bool take_choice(const Given& given) {
     struct Choice {
       std::string_view name;
-      std::string_view works;    // separated by '|'
-      std::string_view not_yet;  // likewise
+      std::string_view values;  // separated by '|'
     };
     constexpr std::array kChoices = {
-        Choice{"locks", "advisory|mandatory", ""},
-        Choice{"errors", "remount-ro|continue", ""},
-        Choice{"streams_interface", "none", "xattr|windows"},
+        Choice{"locks", "advisory|mandatory"},
+        Choice{"errors", "remount-ro|continue"},
+        Choice{"streams_interface", "none|xattr|windows"},
     };
     for (const Choice& choice : kChoices) {
       if (choice.name != given.name) continue;
-      if (is_among(*given.value, choice.works)) {
-        if (given.name == "locks") parsed_.options.mandatory_locks = *given.value == "mandatory";
-        return true;
+      if (!is_among(*given.value, choice.values)) {
+        return fail(fmt::format("option '{}': '{}' is none of {}", given.name, *given.value,
+                                choice.values));
       }
-      if (is_among(*given.value, choice.not_yet)) {
-        return fail(
-            fmt::format("option '{}' is not available in this version; leave it out", given.text));
-      }
-      return fail(
-          fmt::format("option '{}': '{}' is none of {}", given.name, *given.value, choice.works));
+      if (given.name == "locks") parsed_.options.mandatory_locks = *given.value == "mandatory";
+      if (given.name == "streams_interface") parsed_.options.streams = interface_of(*given.value);
+      return true;
     }
     return take_unknown(given);
+  }
+
+  static StreamsInterface interface_of(std::string_view value) {
+    if (value == "windows") return StreamsInterface::Windows;
+    return value == "xattr" ? StreamsInterface::Xattr : StreamsInterface::None;
   }
 
   static bool is_among(std::string_view word, std::string_view list) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fuse/shown_attributes.h"
+#include "fuse/stream_names.h"
 
 namespace ntfs::frontend {
 
@@ -34,8 +35,9 @@ struct MountOptions {
   bool nofail = false;            ///< a SOURCE that is not there is no error
   uint64_t cache_bytes = uint64_t{256} << 20;
   uint32_t commit_seconds = 5;
-  uint32_t threads = 0;                   ///< 0: by the number of processors
-  ShownOwnership ownership;               ///< of files that have none of their own
+  StreamsInterface streams = StreamsInterface::Xattr;  ///< streams_interface=
+  uint32_t threads = 0;                                ///< 0: by the number of processors
+  ShownOwnership ownership;                            ///< of files that have none of their own
   std::vector<std::string> kernel_flags;  ///< nosuid, nodev, noexec, sync, noatime: for mount(2)
   std::vector<std::string> notes;         ///< what the user should know about options given
 };

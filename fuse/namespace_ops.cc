@@ -25,8 +25,9 @@ struct NewFile {
 };
 
 struct Made {
-  FilePtr file;
+  Node node;
   fuse_entry_param entry{};
+  bool has_holder = false;  ///< that the creation left
 };
 
 Creator creator_of(fuse_req_t request) {
@@ -59,7 +60,7 @@ Result<> update_hidden(Filesystem& filesystem, File& file, std::string_view name
 Result<Made> make(Filesystem& filesystem, const NewFile& asked) {
   const FilePtr parent = TRY(filesystem.file(asked.parent));
   const NewFile wanted = TRY(with_inherited_group(filesystem, *parent, asked));
-  const std::u16string name = TRY(name_from_kernel(wanted.name));
+  const std::u16string name = TRY(file_name_from_kernel(wanted.name, filesystem.options().streams));
   CreateParameters parameters;
   parameters.kind = kind_of_mode(wanted.mode);
   parameters.symlink_target = wanted.symlink_target;
@@ -67,18 +68,19 @@ Result<Made> make(Filesystem& filesystem, const NewFile& asked) {
   parameters.linux_metadata =
       metadata_to_store(wanted.creator, wanted.mode, wanted.device, filesystem.options().ownership);
   Made made;
-  made.file = TRY(filesystem.store().create(*parent, name, parameters));
+  made.node.file = TRY(filesystem.store().create(*parent, name, parameters));
+  made.has_holder = wanted.holder == CreateParameters::Holder::Caller;
   filesystem.count_directory_change(asked.parent);
-  Result<> shown = update_hidden(filesystem, *made.file, wanted.name);
+  Result<> shown = update_hidden(filesystem, *made.node.file, wanted.name);
   if (shown) {
-    const auto entry = filesystem.look_up(made.file);
+    const auto entry = filesystem.look_up(made.node, wanted.name);
     if (entry) {
       made.entry = *entry;
       return made;
     }
     shown = entry.error();
   }
-  if (wanted.holder == CreateParameters::Holder::Caller) filesystem.store().close(made.file);
+  if (made.has_holder) filesystem.store().close(made.node.file);
   return shown.error();
 }
 
@@ -90,39 +92,56 @@ void answer_made(fuse_req_t request, const NewFile& wanted) {
   if (!reply.entry(made->entry)) filesystem.take_back(made->entry);
 }
 
-Result<FilePtr> find(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+Result<Node> find_stream(Filesystem& filesystem, const FilePtr& file, std::u16string_view stream) {
+  if (!stream.empty()) {
+    StreamPtr found = TRY(filesystem.store().find_stream(*file, stream));
+    return Node{file, std::move(found)};
+  }
+  // A directory has no unnamed stream, and the kernel wants one name for it.
+  const FileInformation information = TRY(filesystem.store().query_information(*file));
+  if (information.kind == FileKind::Directory) return NtStatus::ObjectNameNotFound;
+  return Node{file, nullptr};
+}
+
+Result<Node> find(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
   const FilePtr directory = TRY(filesystem.file(parent));
-  const std::u16string units = TRY(name_from_kernel(name));
-  return filesystem.store().lookup(*directory, units);
+  if (!is_stream_path(name, filesystem.options().streams)) {
+    const std::u16string units = TRY(name_from_kernel(name));
+    FilePtr file = TRY(filesystem.store().lookup(*directory, units));
+    return Node{std::move(file), nullptr};
+  }
+  const StreamPath path = TRY(stream_path_from_kernel(name));
+  const FilePtr file = TRY(filesystem.store().lookup(*directory, path.file));
+  return find_stream(filesystem, file, path.stream);
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request);
   Filesystem& filesystem = filesystem_of(request);
-  const auto file = find(filesystem, parent, name);
-  if (!file && file.error() != NtStatus::ObjectNameNotFound) return reply.status(file.error());
-  if (!file) {
+  const auto node = find(filesystem, parent, name);
+  if (!node && node.error() != NtStatus::ObjectNameNotFound) return reply.status(node.error());
+  if (!node) {
     fuse_entry_param absent{};  // with node id 0: the kernel may remember that there is none
-    absent.entry_timeout = filesystem.name_timeout();
+    absent.entry_timeout = filesystem.absence_timeout();
     reply.entry(absent);
     return;
   }
-  const auto entry = filesystem.look_up(*file);
+  const auto entry = filesystem.look_up(*node, name);
   if (!entry) return reply.status(entry.error());
   if (!reply.entry(*entry)) filesystem.take_back(*entry);
 }
 
 void on_forget(fuse_req_t request, fuse_ino_t node, uint64_t count) {
   Reply reply(request);
-  filesystem_of(request).inodes().forget(node, count);
+  filesystem_of(request).forget(node, count);
   reply.none();
 }
 
 void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
   Reply reply(request);
-  InodeTable& inodes = filesystem_of(request).inodes();
+  Filesystem& filesystem = filesystem_of(request);
   for (const fuse_forget_data& forget : std::span(forgets, count)) {
-    inodes.forget(forget.ino, forget.nlookup);
+    filesystem.forget(forget.ino, forget.nlookup);
   }
   reply.none();
 }
@@ -130,9 +149,38 @@ void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
 /// For CREATE of a name that exists, without O_EXCL: the kernel looked it up in another spelling.
 Result<Made> find_existing(Filesystem& filesystem, const NewFile& wanted) {
   Made found;
-  found.file = TRY(find(filesystem, wanted.parent, wanted.name));
-  found.entry = TRY(filesystem.look_up(found.file));
+  found.node = TRY(find(filesystem, wanted.parent, wanted.name));
+  found.entry = TRY(filesystem.look_up(found.node, wanted.name));
   return found;
+}
+
+Result<FilePtr> find_or_make(Filesystem& filesystem, const NewFile& wanted) {
+  const auto found = find(filesystem, wanted.parent, wanted.name);
+  if (found) return found->file;
+  if (found.error() != NtStatus::ObjectNameNotFound) return found.error();
+  const Made made = TRY(make(filesystem, wanted));
+  filesystem.take_back(made.entry);  // the kernel does not learn of it
+  return made.node.file;
+}
+
+/// A file that does not exist is made for its stream, as on Windows and with ntfs-3g.
+Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted) {
+  const StreamPath path = TRY(stream_path_from_kernel(wanted.name));
+  const std::string file_name = name_bytes(path.file);
+  NewFile of_file = wanted;
+  of_file.name = file_name;
+  Made made;
+  if (path.stream.empty()) {
+    made = TRY(make(filesystem, of_file));
+    made.entry.entry_timeout = filesystem.name_timeout(wanted.name);
+    return made;
+  }
+  of_file.holder = CreateParameters::Holder::None;
+  made.node.file = TRY(find_or_make(filesystem, of_file));
+  TRY(filesystem.store().create_stream(*made.node.file, path.stream));
+  made.node.stream = TRY(filesystem.store().find_stream(*made.node.file, path.stream));
+  made.entry = TRY(filesystem.look_up(made.node, wanted.name));
+  return made;
 }
 
 struct Opened {
@@ -141,14 +189,15 @@ struct Opened {
 };
 
 Result<Opened> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
-  auto made = make(filesystem, wanted);
-  const bool is_new = made.has_value();
+  auto made = is_stream_path(wanted.name, filesystem.options().streams)
+                  ? make_stream(filesystem, wanted)
+                  : make(filesystem, wanted);
   if (!made && made.error() == NtStatus::ObjectNameCollision && (flags & O_EXCL) == 0) {
     made = find_existing(filesystem, wanted);
   }
   if (!made) return made.error();
-  auto open = filesystem.open(made->file, flags);
-  if (is_new) filesystem.store().close(made->file);  // the holder that the creation left
+  auto open = filesystem.open(made->node, flags);
+  if (made->has_holder) filesystem.store().close(made->node.file);
   if (!open) {
     filesystem.take_back(made->entry);
     return open.error();
@@ -203,10 +252,10 @@ Result<fuse_entry_param> link(Filesystem& filesystem, fuse_ino_t node, fuse_ino_
                               std::string_view name) {
   const FilePtr file = TRY(filesystem.file(node));
   const FilePtr directory = TRY(filesystem.file(parent));
-  const std::u16string units = TRY(name_from_kernel(name));
+  const std::u16string units = TRY(file_name_from_kernel(name, filesystem.options().streams));
   TRY(filesystem.store().link(*file, *directory, units));
   filesystem.count_directory_change(parent);
-  return filesystem.look_up(file);
+  return filesystem.look_up({file, nullptr}, name);
 }
 
 void on_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
@@ -217,8 +266,18 @@ void on_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char*
   if (!reply.entry(*entry)) filesystem.take_back(*entry);
 }
 
+Result<> remove_stream(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+  const Node node = TRY(find(filesystem, parent, name));
+  if (node.stream == nullptr) return NtStatus::CannotDelete;
+  return filesystem.store().remove_stream(*node.file, node.stream->name());
+}
+
 Result<> remove(Filesystem& filesystem, fuse_ino_t parent, std::string_view name,
                 ObjectStore::RemoveKind kind) {
+  if (is_stream_path(name, filesystem.options().streams)) {
+    if (kind == ObjectStore::RemoveKind::Directory) return NtStatus::NotADirectory;
+    return remove_stream(filesystem, parent, name);
+  }
   const FilePtr directory = TRY(filesystem.file(parent));
   const std::u16string units = TRY(name_from_kernel(name));
   TRY(filesystem.store().remove(*directory, units, kind));
@@ -244,8 +303,8 @@ struct Place {
 
 Result<> update_hidden_at(Filesystem& filesystem, const Place& place) {
   if (!filesystem.options().hide_dot_files) return {};
-  const FilePtr file = TRY(find(filesystem, place.parent, place.name));
-  return update_hidden(filesystem, *file, place.name);
+  const Node node = TRY(find(filesystem, place.parent, place.name));
+  return update_hidden(filesystem, *node.file, place.name);
 }
 
 Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsigned flags) {
@@ -257,6 +316,11 @@ Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsi
     mode = Mode::Exchange;
   } else if (flags != 0) {
     return NtStatus::InvalidParameter;  // RENAME_WHITEOUT, and what never goes together
+  }
+  const StreamsInterface streams = filesystem.options().streams;
+  // mv(1) copies it then.
+  if (is_stream_path(from.name, streams) || is_stream_path(to.name, streams)) {
+    return NtStatus::NotSameDevice;
   }
   const FilePtr from_directory = TRY(filesystem.file(from.parent));
   const FilePtr to_directory = TRY(filesystem.file(to.parent));

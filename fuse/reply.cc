@@ -22,7 +22,7 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::NoMoreFiles, 0},
     StatusErrno{NtStatus::NoMoreEntries, ENXIO},  // lseek past the last data
     StatusErrno{NtStatus::NoSuchDevice, ENXIO},
-    StatusErrno{NtStatus::BufferOverflow, ERANGE},
+    StatusErrno{NtStatus::BufferOverflow, E2BIG},  // no buffer has room for it
     StatusErrno{NtStatus::BufferTooSmall, ERANGE},
     StatusErrno{NtStatus::InvalidHandle, EBADF},
     StatusErrno{NtStatus::FileClosed, EBADF},

@@ -111,6 +111,7 @@ class ServedMount {
     options.writeback = request_.options.writeback;
     options.mandatory_locks = request_.options.mandatory_locks;
     options.ignore_case = request_.options.ignore_case;
+    options.streams = request_.options.streams;
     const SessionOptions session = session_options();
     options.check_permissions = session.allow_other || session.check_permissions;
     options.hide_hidden_files = request_.options.hide_hidden_files;

@@ -88,8 +88,8 @@ Result<ByteVector> get_dos_attrib(const XattrTarget& target) {
 /// Only the bits that it shows.
 Result<> set_dos_attrib(const XattrTarget& target, ByteView value) {
   if (value.size() != sizeof(uint8_t)) return NtStatus::InvalidParameter;
-  const uint32_t others = TRY(shown_bits(target))
-  &~kDosBits;
+  const uint32_t bits = TRY(shown_bits(target));
+  const uint32_t others = bits & ~kDosBits;
   return set_bits(target, others | number_at<uint8_t>(value, 0, std::endian::native));
 }
 

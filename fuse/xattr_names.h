@@ -36,8 +36,15 @@ struct SystemXattr {
   Listed listed = Listed::No;
 };
 
+/// What a value that is set may find: XATTR_CREATE and XATTR_REPLACE of setxattr(2).
+enum class XattrPolicy { CreateOrReplace, Create, Replace };
+
 /// Attribute bits and times: xattr_attributes.cc.
 std::span<const SystemXattr> attribute_xattrs();
+/// Extended attributes of NTFS: xattr_eas.cc.
+std::span<const SystemXattr> ea_xattrs();
+/// ntfs.streams.list, for paths that name streams: xattr_streams.cc.
+std::span<const SystemXattr> stream_list_xattrs();
 /// Encrypted files: xattr_encryption.cc.
 std::span<const SystemXattr> encryption_xattrs();
 

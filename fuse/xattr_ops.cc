@@ -5,6 +5,7 @@
 #include <array>
 
 #include "fuse/reply.h"
+#include "fuse/xattr_streams.h"
 
 namespace ntfs::frontend {
 
@@ -12,7 +13,9 @@ namespace {
 
 constexpr std::array kFamilies = {
     attribute_xattrs,
+    ea_xattrs,
     encryption_xattrs,
+    stream_list_xattrs,
 };
 
 /// Null when there is no such name.
@@ -47,10 +50,8 @@ Result<> check_policy(const XattrTarget& target, const SystemXattr& entry, Xattr
 Result<XattrTarget> target_of(fuse_req_t request, fuse_ino_t node) {
   Filesystem& filesystem = filesystem_of(request);
   const fuse_ctx* context = fuse_req_ctx(request);
-  return XattrTarget {
-    filesystem, TRY(filesystem.file(node))
-    , { context->uid, context->gid }
-  };
+  FilePtr file = TRY(filesystem.file(node));
+  return XattrTarget{filesystem, std::move(file), {context->uid, context->gid}};
 }
 
 /// A value or list, or its size for a caller that has no room yet.
@@ -99,6 +100,7 @@ void on_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
 }  // namespace
 
 Result<ByteVector> get_xattr(const XattrTarget& target, std::string_view name) {
+  if (is_stream_xattr(target, name)) return get_stream_xattr(target, name);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->get == nullptr) return NtStatus::NotSupported;
   return entry->get(target);
@@ -106,6 +108,7 @@ Result<ByteVector> get_xattr(const XattrTarget& target, std::string_view name) {
 
 Result<> set_xattr(const XattrTarget& target, std::string_view name, ByteView value,
                    XattrPolicy policy) {
+  if (is_stream_xattr(target, name)) return set_stream_xattr(target, name, value, policy);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->set == nullptr) return NtStatus::NotSupported;
   TRY(check_may_change(target));
@@ -114,6 +117,7 @@ Result<> set_xattr(const XattrTarget& target, std::string_view name, ByteView va
 }
 
 Result<> remove_xattr(const XattrTarget& target, std::string_view name) {
+  if (is_stream_xattr(target, name)) return remove_stream_xattr(target, name);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->remove == nullptr) return NtStatus::NotSupported;
   TRY(check_may_change(target));
@@ -123,6 +127,7 @@ Result<> remove_xattr(const XattrTarget& target, std::string_view name) {
 
 Result<std::string> list_xattrs(const XattrTarget& target) {
   std::string names;
+  TRY(list_stream_xattrs(target, names));
   for (const auto family : kFamilies) {
     for (const SystemXattr& entry : family()) {
       if (entry.listed == SystemXattr::Listed::No || !entry.get(target)) continue;

@@ -2,7 +2,8 @@
 
 // Requests about extended attributes: setxattr, getxattr, listxattr, removexattr.
 //
-// Names of the namespace system.* are found in the table of xattr_names.h.
+// Names of the namespace system.* are found in the table of xattr_names.h, those of user.* are
+// named streams (xattr_streams.h).
 
 #include <string>
 #include <string_view>
@@ -14,10 +15,7 @@ namespace ntfs::frontend {
 
 void add_xattr_operations(fuse_lowlevel_ops& operations);
 
-/// What a value that is set may find: XATTR_CREATE and XATTR_REPLACE of setxattr(2).
-enum class XattrPolicy { CreateOrReplace, Create, Replace };
-
-/// NonexistentEaEntry, NotSupported (no such name, or not readable).
+/// NonexistentEaEntry, NotSupported (no such name, or not readable), BufferOverflow (too long).
 Result<ByteVector> get_xattr(const XattrTarget& target, std::string_view name);
 /// ObjectNameCollision, NonexistentEaEntry (by the policy), PrivilegeNotHeld (not the owner),
 /// NotSupported.

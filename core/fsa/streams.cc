@@ -26,6 +26,12 @@ Result<> check_stream_name(std::u16string_view name) {
   return name.size() <= ondisk::kMaxNameUnits ? Result<>() : NtStatus::NameTooLong;
 }
 
+/// What a new name may not be for Windows. MS-FSCC 2.1.5.3 "Streamname".
+Result<> check_new_name(std::u16string_view name, const ObjectStoreOptions& options) {
+  const bool is_forbidden = options.windows_names && name.find_first_of(u"\\/:") != name.npos;
+  return is_forbidden ? Result<>(NtStatus::ObjectNameInvalid) : Result<>();
+}
+
 /// Buffered data is ahead of what the record says.
 void take_sizes(Stream& stream, StreamInformation& information) {
   if (!stream.is_dirty()) return;
@@ -121,6 +127,7 @@ Result<> ObjectStore::set_stream(File& file, std::u16string_view name, ByteView 
   auto found = find_stream(file, name);
   const bool is_new = !found && found.error() == NtStatus::ObjectNameNotFound;
   if (!found && !is_new) return found.error();
+  if (is_new) TRY(check_new_name(name, options_));
   const StreamPtr stream = is_new ? file.named_stream(name) : *found;
   uint32_t reasons = usn::Reason::StreamChange;  // C15
   if (!is_new) {

@@ -223,7 +223,7 @@ Result<std::vector<Ea>> parse_eas(ByteView value, const Origin& origin) {
 ByteVector build_eas(const std::vector<Ea>& eas) {
   ByteVector value;
   for (const Ea& ea : eas) {
-    ASSERT(!ea.name.empty() && ea.name.size() <= 254 && ea.value.size() <= UINT16_MAX);
+    ASSERT(!ea.name.empty() && ea.name.size() <= UINT8_MAX && ea.value.size() <= UINT16_MAX);
     const size_t start = value.size();
     const size_t length = ea_entry_length(ea.name.size(), ea.value.size());
     value.resize(start + length);

@@ -78,9 +78,16 @@ TEST(MountOptions, RefusesWrongValues) {
 }
 
 TEST(MountOptions, RefusesWhatItCannotKeepYet) {
-  for (const char* text : {"streams_interface=windows", "remount,ro"}) {
-    EXPECT_NE(parse(text).error.find("not available in this version"), std::string::npos) << text;
-  }
+  EXPECT_NE(parse("remount,ro").error.find("not available in this version"), std::string::npos);
+}
+
+TEST(MountOptions, ShowsStreamsAsExtendedAttributesUnlessToldOtherwise) {
+  EXPECT_EQ(parse("").options.streams, StreamsInterface::Xattr);
+  EXPECT_EQ(parse("streams_interface=none").options.streams, StreamsInterface::None);
+  EXPECT_EQ(parse("streams_interface=windows").options.streams, StreamsInterface::Windows);
+  EXPECT_EQ(parse("streams_interface=none,user_xattr").options.streams, StreamsInterface::Xattr);
+  EXPECT_NE(parse("streams_interface=windos").error, "");
+  EXPECT_NE(parse("streams_interface").error, "");
 }
 
 TEST(MountOptions, MandatoryLocksLeaveNothingToTheKernelsCache) {

@@ -12,7 +12,7 @@ TEST(Reply, GivesTheErrnoThatLinuxExpects) {
       {NtStatus::Success, 0},
       {NtStatus::EndOfFile, 0},
       {NtStatus::NoMoreEntries, ENXIO},
-      {NtStatus::BufferOverflow, ERANGE},
+      {NtStatus::BufferOverflow, E2BIG},
       {NtStatus::NotImplemented, EOPNOTSUPP},
       {NtStatus::InvalidHandle, EBADF},
       {NtStatus::InvalidParameter, EINVAL},

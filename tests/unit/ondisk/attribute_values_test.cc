@@ -131,6 +131,13 @@ TEST(AttributeList, RefusesBrokenEntries) {
   EXPECT_FALSE(parse_attribute_list(list, kOrigin));
 }
 
+TEST(ExtendedAttributes, NamesMayBeAsLongAsTheirLengthCanSay) {
+  const std::vector<Ea> eas = {{0, std::string(255, 'x'), ByteVector(3)}};
+  const auto parsed = parse_eas(build_eas(eas), kOrigin);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(*parsed, eas);
+}
+
 TEST(ExtendedAttributes, RoundTrip) {
   const ByteVector value = test::sample_eas();
   EXPECT_EQ(value.size(), 20u + 24);  // 8 + 6 + 1 + 4 -> 20; 8 + 6 + 1 + 9 = 24
