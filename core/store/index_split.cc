@@ -102,9 +102,18 @@ Result<> IndexTree::insert_at(Transaction& transaction, Path& path, size_t level
 /// A new block takes all entries of the root, which keeps an END entry that leads there. The path
 /// goes through the new block and ends with it.
 Result<> IndexTree::push_root_down(Transaction& transaction, Path& path) {
+  Root root = TRY(load_root());
+  const ByteView bytes = root.node.view().bytes();
+  const ByteVector before(bytes.begin(), bytes.end());
+  const IndexNodeView view = IndexNodeView::of_valid(before);
+  const auto record = ondisk::FileRecordView::of_valid(root.node.page->bytes());
+  if (record.free_bytes() < kRecordReserve) {
+    // Others fill the record, too ($Secure has two indexes): what the block needs in it finds room
+    // where the entries stood.
+    TRY(set_root(transaction, root, ondisk::build_end_entry(std::nullopt), std::byte{0}));
+  }
   const IndexBlocks::Fresh fresh = TRY(blocks_.allocate(transaction));
-  const Root root = TRY(load_root());
-  const IndexNodeView view = root.node.view();
+  root = TRY(load_root());
   const uint32_t entry_bytes = view.used_bytes() - view.entries_offset();
   const uint32_t block_bytes = blocks_.block_bytes();
   const auto first = static_cast<uint32_t>(ondisk::index_block_entries_offset(block_bytes));

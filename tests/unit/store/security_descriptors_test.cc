@@ -150,6 +150,18 @@ TEST_P(SecurityDescriptorsTest, LeaveNothingOfWhatIsTakenBack) {
 
 INSTANTIATE_TEST_SUITE_P(Clusters, SecurityDescriptorsTest, ::testing::Values(512, 4096, 65536));
 
+TEST(SecurityDescriptors, LeaveTheirIndexesInOneRecord) {
+  // Other drivers' tools look no further.
+  ScratchVolume scratch({});
+  for (uint32_t i = 0; i < 200; ++i) add(scratch.volume(), descriptor_of(i));
+  const auto list = reading(scratch.volume(), [&] {
+    Attributes attributes(scratch.volume(), kSecure);
+    return attributes.find(AttributeType::AttributeList).error();
+  });
+  EXPECT_EQ(list, NtStatus::ObjectNameNotFound);
+  EXPECT_EQ(scratch.check(), "");
+}
+
 TEST(SecurityDescriptors, MayShareAHash) {
   ScratchVolume scratch({});
   const ByteVector one = descriptor_of(1, 3);
