@@ -290,6 +290,15 @@ class ObjectStore {
   Result<> collapse(Open& open, uint64_t offset, uint64_t length);
   Result<> insert(Open& open, uint64_t offset, uint64_t length);
 
+  // Security: self-relative descriptors, of which SecurityInformation tells the parts.
+  // NotSupported: other parts; ObjectNameNotFound: the file has none, or is gone.
+  /// AccessDenied.
+  Result<ByteVector> query_security(Open& open, uint32_t parts);
+  Result<ByteVector> query_security(File& file, uint32_t parts);
+  /// AccessDenied, InvalidOwner (it has none), InvalidSecurityDescr, DiskFull, MediaWriteProtected.
+  Result<> set_security(Open& open, uint32_t parts, ByteView descriptor);
+  Result<> set_security(File& file, uint32_t parts, ByteView descriptor);
+
   // Locks, on stores with OpensLock::Yes (NotSupported else).
   /// InvalidParameter, InvalidLockRange, LockNotGranted (no `waiter`), Pending: the waiter, which
   /// must live until then, will be told.
@@ -299,14 +308,6 @@ class ObjectStore {
   /// What stands against the lock wanted.
   Result<std::optional<ByteRangeLock>> query_lock(Open& open, const LockParameters& wanted);
   void cancel(Open& open, PendingLock& waiter);
-  // Security: self-relative descriptors, of which SecurityInformation tells the parts.
-  // NotSupported: other parts; ObjectNameNotFound: the file has none, or is gone.
-  /// AccessDenied.
-  Result<ByteVector> query_security(Open& open, uint32_t parts);
-  Result<ByteVector> query_security(File& file, uint32_t parts);
-  /// AccessDenied, InvalidOwner (it has none), InvalidSecurityDescr, DiskFull, MediaWriteProtected.
-  Result<> set_security(Open& open, uint32_t parts, ByteView descriptor);
-  Result<> set_security(File& file, uint32_t parts, ByteView descriptor);
 
   /// See Oplock.
   Result<> request_oplock(Open& open, OplockLevel level, OplockRequest& request);
@@ -411,6 +412,9 @@ class ObjectStore {
   void note_data_change(File& file) const;
   Result<> check_target(Attributes& file, RemoveKind kind);
   void note_entry_change(File& directory);
+  Result<ByteVector> merge_security(FileReference file, uint32_t parts,
+                                    const ondisk::SecurityDescriptor& wanted);
+  void note_security_change(File& file);
 
   Result<FilePtr> create_in_directory(File& directory, std::u16string_view name,
                                       const CreateParameters& parameters);
@@ -430,9 +434,6 @@ class ObjectStore {
   void free_unlinked(const FilePtr& file);
   Result<> free_unlinked_now(File& file);
   Result<> free_orphans();
-  Result<ByteVector> merge_security(FileReference file, uint32_t parts,
-                                    const ondisk::SecurityDescriptor& wanted);
-  void note_security_change(File& file);
   Result<> remove_hibernation_file();
 
   Result<> exchange_names(Transaction& transaction, const Place& from, const NamedEntry& source,

@@ -229,6 +229,22 @@ std::optional<Sid> sid_of_text(std::string_view text) {
   return sid;
 }
 
+uint32_t without_generic_rights(uint32_t mask) {
+  constexpr struct {
+    uint32_t generic;
+    uint32_t specific;
+  } kMapping[] = {
+      {AccessMask::GenericRead, AccessMask::FileRead},
+      {AccessMask::GenericWrite, AccessMask::FileWrite},
+      {AccessMask::GenericExecute, AccessMask::FileExecute},
+      {AccessMask::GenericAll, AccessMask::FileAll},
+  };
+  for (const auto& [generic, specific] : kMapping) {
+    if ((mask & generic) != 0) mask = (mask & ~generic) | specific;
+  }
+  return mask;
+}
+
 bool Ace::is_simple() const {
   return type == kAllow || type == kDeny || type == kAudit || type == kMandatoryLabel;
 }

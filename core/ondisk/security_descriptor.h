@@ -74,6 +74,10 @@ struct AccessMask {
   static constexpr uint32_t GenericModify = 0xE0010000;  // read, write, execute, delete
 };
 
+/// `mask` with the rights that its generic ones stand for in their place. Source: MS-FSA 2.1.5.1.1
+/// "Creation of a New File", GenericMapping.
+uint32_t without_generic_rights(uint32_t mask);
+
 struct Ace {
   static constexpr uint8_t kAllow = 0;
   static constexpr uint8_t kDeny = 1;

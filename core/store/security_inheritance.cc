@@ -19,23 +19,6 @@ constexpr uint8_t kToDirectories = AceFlags::ContainerInherit;
 constexpr uint8_t kInheritance =
     kToFiles | kToDirectories | AceFlags::NoPropagateInherit | AceFlags::InheritOnly;
 
-/// GenericMapping of files: MS-FSA 2.1.5.1.1 "Creation of a New File".
-uint32_t without_generic_rights(uint32_t mask) {
-  constexpr struct {
-    uint32_t generic;
-    uint32_t specific;
-  } kMapping[] = {
-      {AccessMask::GenericRead, AccessMask::FileRead},
-      {AccessMask::GenericWrite, AccessMask::FileWrite},
-      {AccessMask::GenericExecute, AccessMask::FileExecute},
-      {AccessMask::GenericAll, AccessMask::FileAll},
-  };
-  for (const auto& [generic, specific] : kMapping) {
-    if ((mask & generic) != 0) mask = (mask & ~generic) | specific;
-  }
-  return mask;
-}
-
 /// What all entries of one list have in common.
 struct Way {
   Inheritor inheritor;
@@ -54,7 +37,7 @@ Ace effective(const Ace& ace, const Way& way) {
   Ace result = ace;
   result.flags = with_flags(ace, kInheritance, 0, way);
   if (!ace.is_simple()) return result;
-  result.access_mask = without_generic_rights(ace.access_mask);
+  result.access_mask = ondisk::without_generic_rights(ace.access_mask);
   if (ace.sid == ondisk::creator_owner()) result.sid = way.owner.owner;
   if (ace.sid == ondisk::creator_group()) result.sid = way.owner.group;
   return result;
