@@ -290,6 +290,13 @@ class CommandLine {
     add_size(create, "--max", usn_.maximum_size, "it may take (32M)");
     add_size(create, "--delta", usn_.allocation_delta, "that are trimmed at a time");
     add_usn_command(usn, "delete", "deletejournal", "Deletes the journal.", run_usn_delete);
+    CLI::App* track = add_usn_command(
+        usn, "track", "enablerangetracking",
+        "Records on a mount which ranges of files are written, until it is unmounted.",
+        run_usn_track);
+    add_size(track, "--chunk", usn_.range_chunk, "that ranges are multiples of (16K)");
+    add_size(track, "--threshold", usn_.range_threshold,
+             "of the smallest file it is done for (1M)");
   }
 
   CLI::App app_;

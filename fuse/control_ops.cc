@@ -79,6 +79,14 @@ Result<ByteVector> remove(const Control& control) {
   return ByteVector();
 }
 
+Result<ByteVector> track_ranges(const Control& control) {
+  const auto* raw = TRY(view_as<UsnTrackModifiedRanges>(control.input));
+  if (raw->flags.get() != kUsnTracksRanges) return NtStatus::InvalidParameter;
+  TRY(UsnControls(control.filesystem().store())
+          .track_ranges({raw->chunk_size.get(), raw->file_size_threshold.get()}));
+  return ByteVector();
+}
+
 /// The volume in steps, so that whoever waits can be interrupted between them.
 Result<fstrim_range> trim(const Control& control, fstrim_range range) {
   constexpr uint64_t kStep = uint64_t{64} << 30;
@@ -156,6 +164,8 @@ Result<ByteVector> answer(const Control& control, unsigned command) {
       return create(control);
     case UsnIoctl::Delete:
       return remove(control);
+    case UsnIoctl::TrackModifiedRanges:
+      return track_ranges(control);
     default:
       return NtStatus::InvalidDeviceRequest;
   }
@@ -182,6 +192,7 @@ bool is_known(unsigned command) {
     case UsnIoctl::WriteCloseRecord:
     case UsnIoctl::Create:
     case UsnIoctl::Delete:
+    case UsnIoctl::TrackModifiedRanges:
     case FITRIM:
     case RangeIoctl::Collapse:
     case RangeIoctl::Insert:

@@ -30,6 +30,9 @@ UsnJournalDataV2 encode(const UsnJournalData& data) {
   raw.allocation_delta.set(data.allocation_delta);
   raw.least_major_version.set(kAll.least);
   raw.most_major_version.set(kAll.most);
+  raw.flags.set(data.ranges.chunk_size != 0 ? kUsnTracksRanges : 0);
+  raw.range_track_chunk_size.set(data.ranges.chunk_size);
+  raw.range_track_file_size_threshold.set(data.ranges.file_size_threshold);
   return raw;
 }
 
@@ -42,6 +45,7 @@ UsnJournalData decode(const UsnJournalDataV2& raw) {
   data.max_usn = raw.max_usn.get();
   data.maximum_size = raw.maximum_size.get();
   data.allocation_delta = raw.allocation_delta.get();
+  data.ranges = {raw.range_track_chunk_size.get(), raw.range_track_file_size_threshold.get()};
   return data;
 }
 

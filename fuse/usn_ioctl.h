@@ -11,8 +11,8 @@
 // our mount.
 //
 // Source: Win32 "USN_JOURNAL_DATA_V2", "READ_USN_JOURNAL_DATA_V1", "MFT_ENUM_DATA_V1",
-// "READ_FILE_USN_DATA", "CREATE_USN_JOURNAL_DATA", "DELETE_USN_JOURNAL_DATA"; fuse(4): the kernel
-// takes the sizes from the command's number.
+// "READ_FILE_USN_DATA", "CREATE_USN_JOURNAL_DATA", "DELETE_USN_JOURNAL_DATA",
+// "USN_TRACK_MODIFIED_RANGES"; fuse(4): the kernel takes the sizes from the command's number.
 
 #include <linux/ioctl.h>
 
@@ -34,7 +34,7 @@ struct UsnJournalDataV2 {
   le64 allocation_delta;
   le16 least_major_version;
   le16 most_major_version;
-  le32 flags;  // 1: ranges are tracked
+  le32 flags;  // kUsnTracksRanges
   le64 range_track_chunk_size;
   le64 range_track_file_size_threshold;
 };
@@ -78,6 +78,16 @@ struct DeleteUsnJournalData {
   le32 reserved;
 };
 
+struct UsnTrackModifiedRanges {
+  le32 flags;  // 1: enable
+  le32 reserved;
+  le64 chunk_size;           // bytes; 0: chosen
+  le64 file_size_threshold;  // bytes; 0: chosen
+};
+static_assert(sizeof(UsnTrackModifiedRanges) == 24 && alignof(UsnTrackModifiedRanges) == 1);
+/// Of UsnJournalDataV2 and UsnTrackModifiedRanges.
+constexpr uint32_t kUsnTracksRanges = 1;
+
 /// One of the structures above; on return a position (le64), then records. A command's number has
 /// room for sizes below 16 KiB.
 constexpr size_t kUsnBufferBytes = 16376;
@@ -98,6 +108,7 @@ struct UsnIoctl {
   /// Makes a journal, or changes the sizes of the one that there is.
   static constexpr unsigned Create = _IOW('w', 0x06, CreateUsnJournalData);
   static constexpr unsigned Delete = _IOW('w', 0x07, DeleteUsnJournalData);
+  static constexpr unsigned TrackModifiedRanges = _IOW('w', 0x08, UsnTrackModifiedRanges);
 };
 
 /// Most bytes of records in an answer: a position stands before them.

@@ -11,7 +11,7 @@ FileChanges::Ticket FileChanges::post(uint32_t reasons, uint64_t timestamp) {
   const uint32_t added = reasons & ~reasons_;
   if (added == 0) return 0;
   reasons_ |= added;
-  noted_.push_back({added, timestamp, ++last_ticket_});
+  noted_.push_back({added, timestamp, ++last_ticket_, {}});
   return last_ticket_;
 }
 
@@ -26,7 +26,7 @@ void FileChanges::retract(Ticket ticket) {
 void FileChanges::close(uint64_t timestamp) {
   if (reasons_ == 0) return;
   reasons_ = 0;
-  noted_.push_back({Reason::Close, timestamp, ++last_ticket_});
+  noted_.push_back({Reason::Close, timestamp, ++last_ticket_, written_ranges_.take()});
 }
 
 void FileChanges::recount() {
@@ -46,7 +46,7 @@ std::vector<Due> FileChanges::take_noted() {
   std::vector<Due> due;
   for (const Note& note : noted_) {
     const auto record = note.reasons == Reason::Close ? end() : add(note.reasons);
-    if (record) due.push_back({*record, note.timestamp});
+    if (record) due.push_back({*record, note.timestamp, note.extents});
   }
   if (now.taken.empty()) {
     now.taken.swap(noted_);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "usn/written_ranges.h"
 
 namespace ntfs::usn {
 
@@ -27,8 +28,9 @@ struct Link {
 
 /// A record that is due: what it says, and when that happened.
 struct Due {
-  uint32_t reason = 0;     ///< Reason
-  uint64_t timestamp = 0;  ///< units of 100 ns since 1601-01-01 UTC
+  uint32_t reason = 0;          ///< Reason
+  uint64_t timestamp = 0;       ///< units of 100 ns since 1601-01-01 UTC
+  std::vector<Extent> extents;  ///< of a close: what a record of version 4 says before it
   friend bool operator==(const Due&, const Due&) = default;
 };
 
@@ -41,6 +43,10 @@ class FileChanges {
   Ticket post(uint32_t reasons, uint64_t timestamp);
   /// The operation failed: takes back what was noted, unless it is a record already.
   void retract(Ticket ticket);
+  /// Data was written, see WrittenRanges: told with the next close.
+  void note_written(Extent written, uint64_t file_size, const RangeTracking& tracking) {
+    written_ranges_.add(written, file_size, tracking);
+  }
   /// The last handle was closed: notes that, if there was anything since the close before (S4, S5).
   void close(uint64_t timestamp);
   /// All reasons since the last close.
@@ -74,6 +80,7 @@ class FileChanges {
     uint32_t reasons = 0;  // Reason::Close, or those that were new
     uint64_t timestamp = 0;
     Ticket ticket = 0;
+    std::vector<Extent> extents;
   };
   /// What the running transaction has made of it.
   struct Running {
@@ -88,6 +95,7 @@ class FileChanges {
   uint32_t reasons_ = 0;  // the same, with what was noted
   Ticket last_ticket_ = 0;
   std::vector<Note> noted_;
+  WrittenRanges written_ranges_;
   std::optional<Link> link_;
   std::optional<Running> running_;
 };

@@ -56,6 +56,13 @@ struct Record {
 
 /// Bytes of a V2 record whose name has `name_units` code units: a multiple of 8, at most 576.
 constexpr uint64_t record_bytes(size_t name_units) { return align_up(60 + 2 * name_units, 8); }
+/// Bytes of a record in the form that NTFS stores, which is V2 or V4.
+inline uint64_t record_bytes(const Record& record) {
+  constexpr uint64_t kHeaderV4 = 64;
+  constexpr uint64_t kExtent = 16;
+  return record.major_version == 4 ? kHeaderV4 + kExtent * record.extents.size()
+                                   : record_bytes(record.name.size());
+}
 
 /// The record in its version's form, padded with zeros to a multiple of 8. `record.name` has at
 /// most kMaxNameUnits units.

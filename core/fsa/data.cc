@@ -27,6 +27,7 @@ Result<> ObjectStore::write(Stream& stream, uint64_t offset, ByteView from, Buff
   TRY(check_data());
   UsnPost post(stream.file(), TRY(reasons_of_write(stream, offset, from.size())));
   TRY(with_reclaim(*volume_, [&] { return stream.write(offset, from, buffering); }));
+  note_written(stream, offset, from.size());
   post.keep();
   note_data_change(stream.file());
   return {};
@@ -36,6 +37,7 @@ Result<uint64_t> ObjectStore::append(File& file, ByteView from) {
   TRY(check_data());
   UsnPost post(file, TRY(reasons_of_write(file.data(), std::nullopt, from.size())));
   const uint64_t offset = TRY(with_reclaim(*volume_, [&] { return file.data().append(from); }));
+  note_written(file.data(), offset, from.size());
   post.keep();
   note_data_change(file);
   return offset;
@@ -63,6 +65,7 @@ Result<> ObjectStore::punch(File& file, uint64_t offset, uint64_t length) {
   TRY(check_data());
   UsnPost post(file, usn::Reason::DataOverwrite);
   TRY(with_reclaim(*volume_, [&] { return file.data().punch(offset, length); }));
+  note_written(file.data(), offset, length);
   post.keep();
   note_data_change(file);
   return {};
@@ -73,6 +76,7 @@ Result<> ObjectStore::zero(File& file, uint64_t offset, uint64_t length, KeepSiz
   const uint32_t growth = TRY(reasons_of_growth(file.data(), offset + length, keep));
   UsnPost post(file, usn::Reason::DataOverwrite | growth);
   TRY(with_reclaim(*volume_, [&] { return file.data().zero(offset, length, keep); }));
+  note_written(file.data(), offset, length);
   post.keep();
   note_data_change(file);
   return {};

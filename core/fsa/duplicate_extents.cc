@@ -82,6 +82,7 @@ Result<uint64_t> ObjectStore::share_range(Open& from, Open& to, const SharedRang
       return to.stream().share(from.stream(), range.source_offset, range.target_offset,
                                range.length);
     }));
+    note_written(to.stream(), range.target_offset, done);
     post.keep();
     note_file_modified(to);
     note_file_accessed(from);

@@ -45,6 +45,7 @@ Result<> ObjectStore::change_range(Open& open, uint64_t offset, uint64_t length,
     const uint32_t growth = TRY(reasons_of_growth(open.stream(), offset + length, reasons.keep));
     UsnPost post(*open.file(), reasons_of_data(open.stream(), reasons.always) | growth);
     TRY(with_reclaim(*volume_, change));
+    if (reasons.always != 0) note_written(open.stream(), offset, length);
     post.keep();
     note_file_modified(open);
     return {};

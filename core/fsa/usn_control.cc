@@ -1,6 +1,7 @@
 #include "core/fsa/usn_control.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "core/fsa/usn_life_cycle.h"
 #include "core/ondisk/file_record.h"
@@ -180,6 +181,7 @@ Result<UsnJournalData> UsnControls::query() {
   data.max_usn = volume_.max_file_size();
   data.maximum_size = usn.information().maximum_size;
   data.allocation_delta = usn.information().allocation_delta;
+  data.ranges = usn.range_tracking();
   return data;
 }
 
@@ -274,6 +276,22 @@ Result<usn::Record> UsnControls::read_file_data(File& file, UsnVersions versions
   auto told = in_version(std::move(*record), versions);
   if (!told) return NtStatus::InvalidParameter;
   return std::move(*told);
+}
+
+Result<> UsnControls::track_ranges(usn::RangeTracking tracking) {
+  constexpr uint64_t kLeastChunk = uint64_t{4} << 10;
+  constexpr uint64_t kMostChunk = uint64_t{1} << 30;
+  if (tracking.chunk_size == 0) tracking.chunk_size = usn::kDefaultRangeChunk;
+  if (tracking.file_size_threshold == 0) tracking.file_size_threshold = usn::kDefaultRangeThreshold;
+  const uint64_t chunk = tracking.chunk_size;
+  if (!std::has_single_bit(chunk) || chunk < kLeastChunk || chunk > kMostChunk) {
+    return NtStatus::InvalidParameter;
+  }
+  const SharedLock lock(volume_.journal().metadata_lock());
+  TRY(check_usn_exists(volume_));
+  if (!volume_.usn().is_active()) return NtStatus::JournalNotActive;
+  volume_.usn().track_ranges(tracking);
+  return {};
 }
 
 Result<usn::Usn> UsnControls::write_close_record(File& file) {

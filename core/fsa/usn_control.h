@@ -25,6 +25,7 @@ struct UsnJournalData {
   uint64_t max_usn = 0;
   uint64_t maximum_size = 0;      ///< bytes
   uint64_t allocation_delta = 0;  ///< bytes
+  usn::RangeTracking ranges;
 };
 
 /// Major versions of the records that a caller can read. Within 2 to 4.
@@ -83,6 +84,12 @@ class UsnControls {
   /// What the file's next record would say, without a reason. Needs no journal. InvalidParameter,
   /// ObjectNameNotFound.
   Result<usn::Record> read_file_data(File& file, UsnVersions versions);
+  /// FSCTL_USN_TRACK_MODIFIED_RANGES: from here on, a record of version 4 before a file's close
+  /// record tells which ranges were written. What truncation and growth changed, the reasons tell.
+  /// Ends with the journal or when the volume is dismounted; after a crash files are closed
+  /// without. A size of 0 is chosen. InvalidParameter: the chunk is no power of two in 4 KiB to 1
+  /// GiB. JournalNotActive, JournalDeleteInProgress.
+  Result<> track_ranges(usn::RangeTracking tracking);
   /// Closes the file as far as the journal is concerned. The usn of its last record.
   /// MediaWriteProtected, JournalNotActive.
   Result<usn::Usn> write_close_record(File& file);

@@ -11,6 +11,10 @@ UsnPost::~UsnPost() {
   if (file_.holders().load() == 0) file_.post_close();
 }
 
+void note_written(Stream& stream, uint64_t offset, uint64_t length) {
+  if (!stream.is_named()) stream.file().note_written(offset, length);
+}
+
 uint32_t reasons_of_data(const Stream& stream, uint32_t reasons) {
   constexpr unsigned kNamedShift = 4;
   static_assert(Reason::NamedDataOverwrite == Reason::DataOverwrite << kNamedShift &&

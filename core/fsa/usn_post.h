@@ -29,6 +29,10 @@ class UsnPost {
   bool is_kept_ = false;
 };
 
+/// [offset, offset + length) of the stream was written, for the record of ranges; `length` may go
+/// beyond the end of the file.
+void note_written(Stream& stream, uint64_t offset, uint64_t length);
+
 /// Reasons for new data in [offset, offset + length); `offset`: nothing for the end of the file.
 /// Nothing where changes are not recorded. Errors: those of loading the stream.
 Result<uint32_t> reasons_of_write(Stream& stream, std::optional<uint64_t> offset, uint64_t length);

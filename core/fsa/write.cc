@@ -90,6 +90,7 @@ Result<std::optional<uint64_t>> ObjectStore::write_now(Open& open,
   Stream::Sizes before;
   if (open.state_ != nullptr) before = TRY(open.stream().sizes());
   const uint64_t offset = TRY(transfer_write(open, parameters, wanted));
+  note_written(open.stream(), offset, count);
   post.keep();
   // W25: 2.1.4.17 "Algorithm for Noting That a File Has Been Modified".
   note_file_modified(open);

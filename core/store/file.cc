@@ -151,6 +151,16 @@ void File::retract(usn::FileChanges::Ticket ticket) {
   changes_.retract(ticket);
 }
 
+void File::note_written(uint64_t offset, uint64_t length) {
+  const usn::RangeTracking tracking = volume_.usn().range_tracking();
+  if (tracking.chunk_size == 0 || !FileRecords::are_kept_of(volume_, reference_)) return;
+  const auto sizes = data().sizes();
+  const uint64_t size = sizes ? sizes->file_size : offset + length;
+  const MutexLock lock(mutex_);
+  const uint64_t within = offset < size ? std::min(length, size - offset) : 0;
+  changes_.note_written({offset, within}, size, tracking);
+}
+
 void File::post_close() {
   bool has_more = has_dirty_data();
   {

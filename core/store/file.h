@@ -68,6 +68,8 @@ class File final : public Participant {
   usn::FileChanges::Ticket post(uint32_t reasons) EXCLUDES(mutex_);
   /// The change did not happen.
   void retract(usn::FileChanges::Ticket ticket) EXCLUDES(mutex_);
+  /// Notes which data of the unnamed stream was written, where that is recorded.
+  void note_written(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
   /// Notes that nobody has the file open any more.
   void post_close() EXCLUDES(mutex_);
   /// `use(changes)`: what the journal knows of the file. Inside a transaction that the file has

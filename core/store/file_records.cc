@@ -78,6 +78,20 @@ void FileRecords::push(uint32_t reason, uint64_t timestamp, usn::Link link) {
   records_.push_back(std::move(record));
 }
 
+/// The written ranges stand right before the close record, with its reasons.
+void FileRecords::push_due(const usn::Due& due, usn::Link link) {
+  if (!due.extents.empty()) {
+    usn::Record record;
+    record.major_version = 4;
+    record.file = usn::FileId::of(file_.reference());
+    record.parent = usn::FileId::of(link.parent);
+    record.reason = due.reason;
+    record.extents = due.extents;
+    records_.push_back(std::move(record));
+  }
+  push(due.reason, due.timestamp, std::move(link));
+}
+
 Result<> FileRecords::add_noted() {
   if (!is_kept_) return {};
   const auto count = file_.changes([](const usn::FileChanges& c) { return c.count_noted(); });
@@ -87,8 +101,8 @@ Result<> FileRecords::add_noted() {
   const auto due = file_.changes([](usn::FileChanges& changes) { return changes.take_noted(); });
   // Without a name nobody could tell what the records speak of.
   if (!link) return link.error() == NtStatus::ObjectNameNotFound ? Result<>() : link.error();
-  for (size_t i = 0; i + 1 < due.size(); ++i) push(due[i].reason, due[i].timestamp, *link);
-  if (!due.empty()) push(due.back().reason, due.back().timestamp, std::move(*link));
+  for (size_t i = 0; i + 1 < due.size(); ++i) push_due(due[i], *link);
+  if (!due.empty()) push_due(due.back(), std::move(*link));
   return {};
 }
 

@@ -60,6 +60,7 @@ class FileRecords {
  private:
   Result<> load();
   void push(uint32_t reason, uint64_t timestamp, usn::Link link);
+  void push_due(const usn::Due& due, usn::Link link);
   Result<usn::Link> link_now();
 
   Transaction& transaction_;

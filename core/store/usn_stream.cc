@@ -75,6 +75,7 @@ void UsnStream::forget() {
   stop();
   exists_.store(false, std::memory_order_release);
   open_ = {};
+  track_ranges({});
   stream_ = nullptr;
   tail_ = nullptr;
   volume_.journal().set_usn_restart(FileReference(), usn::Usn());
@@ -148,7 +149,7 @@ Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> 
   join(transaction);
   const auto stream = TRY(this->stream());
   for (size_t i = 0; i < records.size();) {
-    const auto place = usn::place_record(next_, usn::record_bytes(records[i].name.size()));
+    const auto place = usn::place_record(next_, usn::record_bytes(records[i]));
     const uint64_t room = usn::kPageBytes - place.usn.raw() % usn::kPageBytes;
     const auto grown = make_room(transaction, stream, place.usn.raw() + room);
     if (!grown && grown.error() == NtStatus::DiskFull) {
@@ -159,8 +160,7 @@ Result<bool> UsnStream::append(Transaction& transaction, std::span<usn::Record> 
     if (place.gap != 0) TRY(write(transaction, stream, ByteVector(place.gap)));
     // What fits in the page goes there in one step.
     memory_.clear();
-    while (i < records.size() &&
-           memory_.size() + usn::record_bytes(records[i].name.size()) <= room) {
+    while (i < records.size() && memory_.size() + usn::record_bytes(records[i]) <= room) {
       usn::Record& record = records[i++];
       record.usn = usn::Usn::from_raw(place.usn.raw() + memory_.size());
       usn::append_record(record, memory_);

@@ -25,6 +25,7 @@
 #include "core/store/usn_arrivals.h"
 #include "usn/journal.h"
 #include "usn/record.h"
+#include "usn/written_ranges.h"
 
 namespace ntfs {
 
@@ -54,6 +55,17 @@ class UsnStream final : public Participant {
   usn::Usn restart() const { return open_.oldest().value_or(next_); }
   /// The bytes of the page that holds `at`, from there to its end or that of the journal.
   Result<ByteVector> read_page(usn::Usn at);
+
+  /// From here on, which ranges of files are written is recorded, too; until the journal goes or
+  /// the volume is dismounted. Any thread.
+  void track_ranges(const usn::RangeTracking& tracking) {
+    range_threshold_.store(tracking.file_size_threshold, std::memory_order_relaxed);
+    range_chunk_.store(tracking.chunk_size, std::memory_order_release);
+  }
+  usn::RangeTracking range_tracking() const {
+    const uint64_t chunk = range_chunk_.load(std::memory_order_acquire);
+    return {chunk, range_threshold_.load(std::memory_order_relaxed)};
+  }
 
   /// Appends the records, in their order, and sets their usns. False: there was no room, and the
   /// journal says so.
@@ -108,6 +120,8 @@ class UsnStream final : public Participant {
   std::atomic<bool> exists_{false};
   std::atomic<bool> is_active_{false};
   std::atomic<bool> wants_trim_{false};
+  std::atomic<uint64_t> range_chunk_{0};
+  std::atomic<uint64_t> range_threshold_{0};
   FileReference file_;
   usn::JournalInformation information_;
   usn::Usn first_;

@@ -50,6 +50,14 @@ class MountedJournal final : public JournalView {
     raw.allocation_delta.set(change.allocation_delta);
     return ioctl(fd_, UsnIoctl::Create, &raw) < 0 ? last_control_status() : NtStatus::Success;
   }
+  Result<> track_ranges(const usn::RangeTracking& tracking) {
+    UsnTrackModifiedRanges raw{};
+    raw.flags.set(kUsnTracksRanges);
+    raw.chunk_size.set(tracking.chunk_size);
+    raw.file_size_threshold.set(tracking.file_size_threshold);
+    const int done = ioctl(fd_, UsnIoctl::TrackModifiedRanges, &raw);
+    return done < 0 ? last_control_status() : NtStatus::Success;
+  }
   Result<UsnAnswer> enumerate(const UsnEnumerateParameters& parameters) override {
     const auto raw = encode(parameters);
     return call(UsnIoctl::Enumerate, bytes_of(raw));
@@ -140,6 +148,12 @@ Result<std::unique_ptr<JournalView>> open_journal(const std::string& source) {
   std::unique_ptr<JournalView> mounted = open_mounted(source);
   if (mounted == nullptr) return NtStatus::AccessDenied;
   return mounted;
+}
+
+Result<> track_ranges(const std::string& source, const usn::RangeTracking& tracking) {
+  if (!is_directory(source)) return NtStatus::InvalidDeviceRequest;
+  const auto journal = open_mounted(source);
+  return journal == nullptr ? NtStatus::AccessDenied : journal->track_ranges(tracking);
 }
 
 std::string explain_journal(NtStatus status) {

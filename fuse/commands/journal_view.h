@@ -35,6 +35,10 @@ Result<> change_journal(const std::string& source, const JournalChange& change);
 /// `source`: a volume, or a directory on a mount. Errors are printed.
 Result<std::unique_ptr<JournalView>> open_journal(const std::string& source);
 
+/// Has the written ranges recorded on a mount. A size of 0 is chosen. InvalidDeviceRequest:
+/// `source` is no directory. Errors of opening it are printed.
+Result<> track_ranges(const std::string& source, const usn::RangeTracking& tracking);
+
 /// In words, for messages.
 std::string explain_journal(NtStatus status);
 

@@ -195,7 +195,9 @@ void print_query_json(const UsnJournalData& data) {
                               {"max_size", data.maximum_size},
                               {"allocation_delta", data.allocation_delta},
                               {"min_version", kAll.least},
-                              {"max_version", kAll.most}}));
+                              {"max_version", kAll.most},
+                              {"range_chunk_size", data.ranges.chunk_size},
+                              {"range_file_size_threshold", data.ranges.file_size_threshold}}));
 }
 
 /// The words of `fsutil usn queryjournal`.
@@ -216,7 +218,11 @@ void print_query_text(const UsnJournalData& data) {
   size("Allocation Delta", data.allocation_delta);
   fmt::print("Minimum record version supported : {}\n", kAll.least);
   fmt::print("Maximum record version supported : {}\n", kAll.most);
-  fmt::print("Write range tracking: Disabled\n");
+  const bool are_tracked = data.ranges.chunk_size != 0;
+  fmt::print("Write range tracking: {}\n", are_tracked ? "Enabled" : "Disabled");
+  if (!are_tracked) return;
+  size("Range track chunk size", data.ranges.chunk_size);
+  size("Range track file size threshold", data.ranges.file_size_threshold);
 }
 
 /// Runs `act(view, journal)`, and says what went wrong.
@@ -300,6 +306,15 @@ int run_usn_create(const UsnOptions& options) {
 
 int run_usn_delete(const UsnOptions& options) {
   return change(options, JournalChange::Kind::Delete);
+}
+
+int run_usn_track(const UsnOptions& options) {
+  const auto done = track_ranges(options.source, {options.range_chunk, options.range_threshold});
+  if (done) return kExitSuccess;
+  if (done.error() != NtStatus::InvalidParameter) return refuse(options, done.error());
+  log_line(LogLevel::Error,
+           fmt::format("{}: --chunk is a power of two from 4K to 1G", options.source));
+  return kExitUsage;
 }
 
 }  // namespace ntfs::frontend

@@ -1,6 +1,6 @@
 #pragma once
 
-// `ntfs-wal usn query|read|watch|create|delete SOURCE|DIR`: the change journal.
+// `ntfs-wal usn query|read|watch|create|delete|track SOURCE|DIR`: the change journal.
 
 #include <cstdint>
 #include <optional>
@@ -17,6 +17,8 @@ struct UsnOptions {
   std::string path;               ///< pattern of glob(7), "*" matches "/", too; "": all
   uint64_t maximum_size = 0;      ///< bytes
   uint64_t allocation_delta = 0;  ///< bytes; 0: by the maximum size
+  uint64_t range_chunk = 0;       ///< bytes; 0: chosen
+  uint64_t range_threshold = 0;   ///< bytes; 0: chosen
   bool json = false;
 };
 
@@ -25,6 +27,7 @@ int run_usn_read(const UsnOptions& options);
 int run_usn_watch(const UsnOptions& options);
 int run_usn_create(const UsnOptions& options);
 int run_usn_delete(const UsnOptions& options);
+int run_usn_track(const UsnOptions& options);
 
 /// Words separated by commas: "create", "delete", "rename", "data", or what usn::parse_reason
 /// takes.

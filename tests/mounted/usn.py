@@ -379,6 +379,32 @@ def come_and_go(driver, image, directory):
     run(PROGRAM, "check", image)
 
 
+def ranges(driver, image, directory):
+    """`usn track`: peers pass over the records of version 4."""
+    path = os.path.join(directory, "large")
+    with mounted(driver, image, directory=directory):
+        write(path, "x" * 2 * MIB)
+        call("track", directory, "--chunk", "5000", code=64)
+        call("track", directory, "--chunk", "64K", "--threshold", "1M")
+        told = query(directory)
+        expect_equal(
+            (told["range_chunk_size"], told["range_file_size_threshold"]), (65536, MIB), "tracking"
+        )
+        with open(path, "r+b") as file:
+            os.pwrite(file.fileno(), b"y", 100_000)
+            os.pwrite(file.fileno(), b"z" * 10, 65536 * 20)
+    found = [record for record in records(image) if record["version"] == 4]
+    expect_equal(
+        [record["extents"] for record in found],
+        [[{"offset": 65536, "length": 65536}, {"offset": 65536 * 20, "length": 65536}]],
+        "written ranges",
+    )
+    expect_equal(found[0]["reasons"], ["data_overwrite", "close"], "their reasons")
+    call("track", image, code=66)
+    run(PROGRAM, "check", image)
+    check_peers(image)
+
+
 def others_may_not_read(driver, image, directory):
     if os.geteuid() != 0:
         raise CaseSkipped("needs root, to be another user")
@@ -560,6 +586,7 @@ def main():
         "controls": controls,
         "the oldest records are trimmed": trimmed,
         "create and delete": come_and_go,
+        "written ranges": ranges,
         "other users may not read": others_may_not_read,
         "peers read the same records": peers,
     }

@@ -6,7 +6,9 @@
 
 #include <thread>
 
+#include "core/fsa/usn_life_cycle.h"
 #include "tests/unit/fsa/opened_store.h"
+#include "tests/unit/fsa/usn_store.h"
 #include "tests/unit/ondisk/quiet_reports.h"
 #include "usn/reason.h"
 
@@ -396,6 +398,89 @@ TEST_F(UsnControlTest, AReadOnlyVolumeIsReadAlike) {
   EXPECT_EQ(read(from(Usn())).records, records);
   const FilePtr file = *store_->lookup(*store_->root(), u"a");
   EXPECT_EQ(controls_->write_close_record(*file).error(), NtStatus::MediaWriteProtected);
+}
+
+class UsnRangesTest : public ::testing::Test {
+ protected:
+  UsnControls controls() { return UsnControls(store_.store()); }
+  void write(const FilePtr& file, int64_t offset, size_t length) {
+    auto open = store_.open(file);
+    ASSERT_EQ(store_.write(*open, offset, length), NtStatus::Success);
+    store_.store().close(std::move(open));
+  }
+  /// Records of version 4 since the last call, each with the one behind it.
+  struct Told {
+    std::vector<usn::Extent> extents;
+    uint32_t reason = 0;
+    friend bool operator==(const Told&, const Told&) = default;
+  };
+  std::vector<Told> told() {
+    EXPECT_TRUE(store_.store().flush());
+    const auto records = store_.records(from_);
+    from_ = store_.usn().next();
+    std::vector<Told> told;
+    for (size_t i = 0; i < records.size(); ++i) {
+      if (records[i].major_version != 4) continue;
+      told.push_back({records[i].extents, records[i].reason});
+      EXPECT_LT(i + 1, records.size());
+      EXPECT_EQ(records[i + 1].reason, records[i].reason);
+      EXPECT_EQ(records[i + 1].file, records[i].file);
+      EXPECT_EQ(records[i + 1].parent, records[i].parent);
+    }
+    return told;
+  }
+
+  UsnStore store_;
+  usn::Usn from_;
+};
+
+TEST_F(UsnRangesTest, StandRightBeforeTheCloseRecord) {
+  const FilePtr file = store_.make(u"large");
+  write(file, 0, 100000);
+  EXPECT_EQ(told(), std::vector<Told>{});
+  ASSERT_TRUE(controls().track_ranges({16384, 65536}));
+  auto open = store_.open(file);
+  ASSERT_EQ(store_.write(*open, 20000, 1), NtStatus::Success);
+  ASSERT_EQ(store_.write(*open, 90000, 20000), NtStatus::Success);
+  ASSERT_TRUE(store_.store().set_zero_data(*open, 0, 10));
+  EXPECT_EQ(told(), std::vector<Told>{});
+  store_.store().close(std::move(open));
+  EXPECT_EQ(told(),
+            (std::vector<Told>{{{{0, 32768}, {81920, 32768}},
+                                Reason::DataOverwrite | Reason::DataExtend | Reason::Close}}));
+  EXPECT_EQ(store_.check(), "");
+}
+
+TEST_F(UsnRangesTest, AreNotToldOfSmallFilesNorOfNamedStreams) {
+  ASSERT_TRUE(controls().track_ranges({0, 0}));
+  EXPECT_EQ(controls().query()->ranges, (usn::RangeTracking{16384, 1 << 20}));
+  const FilePtr file = store_.make(u"small");
+  write(file, 0, 100000);
+  EXPECT_EQ(told(), std::vector<Told>{});
+  ASSERT_TRUE(controls().track_ranges({4096, 100000}));
+  ASSERT_TRUE(store_.store().set_stream(*file, u"s", ByteVector(60000)));
+  EXPECT_EQ(told(), std::vector<Told>{});
+}
+
+TEST_F(UsnRangesTest, AreRefusedInImpossibleChunks) {
+  for (const uint64_t chunk : {uint64_t{1}, uint64_t{2048}, uint64_t{12288}, uint64_t{1} << 31}) {
+    EXPECT_EQ(controls().track_ranges({chunk, 0}).error(), NtStatus::InvalidParameter) << chunk;
+  }
+  EXPECT_EQ(controls().query()->ranges, usn::RangeTracking{});
+}
+
+TEST_F(UsnRangesTest, EndWithTheMount) {
+  ASSERT_TRUE(controls().track_ranges({16384, 1}));
+  store_.remount();
+  EXPECT_EQ(controls().query()->ranges, usn::RangeTracking{});
+}
+
+TEST_F(UsnRangesTest, EndWithTheJournal) {
+  ASSERT_TRUE(controls().track_ranges({16384, 1}));
+  ASSERT_TRUE(delete_usn_journal(store_.store(), store_.usn().information().id));
+  EXPECT_EQ(controls().track_ranges({16384, 1}).error(), NtStatus::JournalNotActive);
+  ASSERT_TRUE(create_usn_journal(store_.store(), 1 << 20, 0));
+  EXPECT_EQ(controls().query()->ranges, usn::RangeTracking{});
 }
 
 }  // namespace

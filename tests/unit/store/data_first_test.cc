@@ -72,7 +72,9 @@ TEST(DataFirst, WhatIsWrittenDuringAFlushOfTheLogIsDurableBeforeItsRecords) {
     EXPECT_EQ(device.events, "d");  // the data; its record waits for the log
   };
   ASSERT_TRUE(volume.flush());
-  EXPECT_TRUE(device.events.starts_with("dfL")) << device.events;
+  // A page of the log that was full before goes by itself.
+  EXPECT_TRUE(device.events.starts_with("dfL") || device.events.starts_with("dLfL"))
+      << device.events;
 
   // Without others one flush is enough.
   ASSERT_TRUE(volume.write(**first, 4096, data.bytes(), Stream::Buffering::Buffered));

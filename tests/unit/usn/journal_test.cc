@@ -96,7 +96,8 @@ TEST(UsnFileChanges, WriteTimeWriteTruncateWriteCloseIsFourRecords) {
     changes.post(reason, 1);
   }
   changes.close(2);
-  const std::vector<Due> expected = {{0x1, 1}, {0x8001, 1}, {0x8005, 1}, {0x80008005, 2}};
+  const std::vector<Due> expected = {
+      {0x1, 1, {}}, {0x8001, 1, {}}, {0x8005, 1, {}}, {0x80008005, 2, {}}};
   EXPECT_EQ(changes.take_noted(), expected);
   changes.ended(true);
   EXPECT_EQ(changes.reasons(), 0u);
@@ -111,7 +112,7 @@ TEST(UsnFileChanges, WhatIsTakenBackWasNeverSaid) {
   changes.ended(false);
   EXPECT_EQ(changes.reasons(), Reason::DataExtend);
   EXPECT_EQ(changes.kept_link(), nullptr);
-  EXPECT_EQ(changes.take_noted(), (std::vector<Due>{{Reason::DataExtend, 1}}));
+  EXPECT_EQ(changes.take_noted(), (std::vector<Due>{{Reason::DataExtend, 1, {}}}));
 }
 
 TEST(UsnFileChanges, AFailedOperationIsNotNoted) {
