@@ -81,7 +81,7 @@ Result<> set_information(Filesystem& filesystem, File& file, struct stat wanted,
       wanted.st_mode = mode_for_new_owner(now.st_mode);
     }
   }
-  return filesystem.store().set_basic_information(file, information_of(wanted, which, type));
+  return filesystem.set_information(file, information_of(wanted, which, type));
 }
 
 Result<struct stat> set(fuse_req_t request, fuse_ino_t id, const struct stat& wanted, int which,

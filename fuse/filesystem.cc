@@ -69,19 +69,50 @@ double Filesystem::absence_timeout() const {
   return options_.ignore_case || has_paths ? 0 : kValidSeconds;
 }
 
+Result<FileInformation> Filesystem::information(File& file) {
+  FileInformation information = TRY(store_.query_information(file));
+  if (mapped_ != nullptr) TRY(mapped_->show(file, information));
+  return information;
+}
+
 Result<struct stat> Filesystem::attributes(File& file) {
-  return shown_attributes(TRY(store_.query_information(file)), options_.ownership);
+  const FileInformation shown = TRY(information(file));
+  return shown_attributes(shown, options_.ownership);
+}
+
+Result<> Filesystem::set_information(File& file, BasicInformation information) {
+  if (mapped_ != nullptr && !information.linux_metadata.empty()) {
+    TRY(mapped_->change(file, information.linux_metadata));
+    information.linux_metadata = {};
+  }
+  if (posix_acls_ != nullptr) TRY(posix_acls_->follow_mode(file, information));
+  return store_.set_basic_information(file, information);
+}
+
+Result<> Filesystem::describe_new(File& directory, const Creator& creator, mode_t mode,
+                                  dev_t device, CreateParameters& parameters) {
+  if (mapped_ == nullptr) {
+    if (posix_acls_ != nullptr) {
+      mode = TRY(posix_acls_->describe_new(directory, mode, creator.umask, parameters));
+    }
+    parameters.linux_metadata = metadata_to_store(creator, mode, device, options_.ownership);
+    return {};
+  }
+  mapped_->describe(creator, mode, parameters);
+  // Other drivers know special files by these.
+  parameters.linux_metadata = metadata_of_special_file(mode, device);
+  return {};
 }
 
 Result<struct stat> Filesystem::attributes(const Node& node, fuse_ino_t id) {
   if (node.stream == nullptr) return attributes(*node.file);
-  FileInformation information = TRY(store_.query_information(*node.file));
+  FileInformation of_stream = TRY(information(*node.file));
   const Stream::Sizes sizes = TRY(node.stream->sizes());
-  information.kind = FileKind::File;
-  information.file_size = sizes.file_size;
-  information.allocated_size = sizes.allocated;
-  information.link_count = node.stream->deleted() ? 0 : 1;
-  struct stat shown = shown_attributes(information, options_.ownership);
+  of_stream.kind = FileKind::File;
+  of_stream.file_size = sizes.file_size;
+  of_stream.allocated_size = sizes.allocated;
+  of_stream.link_count = node.stream->deleted() ? 0 : 1;
+  struct stat shown = shown_attributes(of_stream, options_.ownership);
   shown.st_ino = id;
   return shown;
 }

@@ -15,6 +15,8 @@
 #include "fuse/fuse_api.h"
 #include "fuse/inode_table.h"
 #include "fuse/kernel_cache.h"
+#include "fuse/mapped_ownership.h"
+#include "fuse/posix_acls.h"
 #include "fuse/read_batch.h"
 #include "fuse/shown_attributes.h"
 #include "fuse/stream_names.h"
@@ -34,6 +36,10 @@ struct FilesystemOptions {
   bool check_permissions = false;  ///< others than the mounting user may come near the files
   bool hide_hidden_files = false;  ///< do not list what has the hidden attribute
   bool hide_dot_files = false;     ///< give new names with a leading dot the hidden attribute
+  /// Owners and modes are those of the security descriptors.
+  std::optional<UserMapping> user_mapping;
+  NewDescriptors new_descriptors = NewDescriptors::OfMode;  ///< with a user mapping
+  bool posix_acls = false;                                  ///< without a user mapping
 };
 
 /// An open directory; fuse_file_info::fh is its address. Its listing is taken when it is read from
@@ -66,7 +72,12 @@ class Filesystem {
         read_buffers_(device, kMaxTransferBytes),
         small_reads_(store, read_buffers_),
         waiting_locks_(store),
-        usn_watches_(store) {}
+        usn_watches_(store) {
+    if (options.posix_acls) posix_acls_ = std::make_unique<PosixAcls>(store);
+    if (!options.user_mapping) return;
+    mapped_ =
+        std::make_unique<MappedOwnership>(store, *options.user_mapping, options.new_descriptors);
+  }
 
   ObjectStore& store() { return store_; }
   const FilesystemOptions& options() const { return options_; }
@@ -76,6 +87,7 @@ class Filesystem {
   KernelCache& kernel_cache() { return kernel_cache_; }
   WaitingLocks& waiting_locks() { return waiting_locks_; }
   UsnWatches& usn_watches() { return usn_watches_; }
+  PosixAcls* posix_acls() { return posix_acls_.get(); }  ///< null: not on this mount
 
   /// What the kernel means. FileDeleted when it cannot know it.
   Result<Node> node(fuse_ino_t id);
@@ -107,10 +119,19 @@ class Filesystem {
   /// Answer to a lookup of `node` by `name`, which is counted.
   Result<fuse_entry_param> look_up(const Node& node, std::string_view name);
   void forget(fuse_ino_t id, uint64_t count);
+  /// Changes times, attribute bits, and owner and mode where the mount keeps them.
+  Result<> set_information(File& file, BasicInformation information);
+  /// What a new file in `directory` gets of owner, mode and access control lists. `mode`: with its
+  /// type.
+  Result<> describe_new(File& directory, const Creator& creator, mode_t mode, dev_t device,
+                        CreateParameters& parameters);
   /// Takes the lookup back: the kernel did not get the answer.
   void take_back(const fuse_entry_param& entry) { forget(entry.ino, 1); }
 
  private:
+  /// With the owner and mode that the mount shows.
+  Result<FileInformation> information(File& file);
+
   static constexpr size_t kChangeCounters = 256;
 
   ObjectStore& store_;
@@ -122,6 +143,8 @@ class Filesystem {
   KernelCache kernel_cache_;
   WaitingLocks waiting_locks_;
   UsnWatches usn_watches_;
+  std::unique_ptr<MappedOwnership> mapped_;  // null: owner and mode are kept as WSL keeps them
+  std::unique_ptr<PosixAcls> posix_acls_;
   std::array<std::atomic<uint64_t>, kChangeCounters> changes_{};
 };
 

@@ -33,6 +33,9 @@ constexpr std::array kFlags = {
     Flag{"allow_other", &MountOptions::allow_other, true},
     Flag{"permissions", &MountOptions::check_permissions, true},
     Flag{"default_permissions", &MountOptions::check_permissions, true},
+    Flag{"acl", &MountOptions::posix_acls, true},
+    Flag{"noacl", &MountOptions::posix_acls, false},
+    Flag{"inherit", &MountOptions::inherit, true},
     Flag{"windows_names", &MountOptions::windows_names, true},
     Flag{"ignore_case", &MountOptions::ignore_case, true},
     Flag{"nocase", &MountOptions::ignore_case, true},
@@ -76,9 +79,6 @@ constexpr std::array kMeaningless = {
     Meaningless{"force", "it is not needed"},
     Meaningless{"prealloc", "space is allocated late and in one piece anyway"},
     Meaningless{"silent", "chmod and chown work"},
-    Meaningless{"acl", "access control lists are not kept; permission bits are"},
-    Meaningless{"inherit", "new files get the volume's default security descriptor"},
-    Meaningless{"usermapping", "owners are kept as numbers"},
     Meaningless{"posix_nlink", "link counts are right anyway"},
     Meaningless{"sparse", "holes are kept anyway"},
     Meaningless{"disable_sparse", "holes are kept"},
@@ -104,9 +104,9 @@ constexpr std::string_view kUserXattr = "streams_interface=xattr";
 /// Known, and not to be ignored: the user would rely on it.
 constexpr std::array<std::string_view, 1> kNotYet = {"remount"};
 
-constexpr std::array<std::string_view, 11> kWithValue = {
-    "uid",   "gid",    "umask", "fmask",   "dmask", "streams_interface",
-    "locks", "commit", "cache", "threads", "errors"};
+constexpr std::array<std::string_view, 12> kWithValue = {
+    "uid",   "gid",    "umask", "fmask",   "dmask",  "streams_interface",
+    "locks", "commit", "cache", "threads", "errors", "usermapping"};
 
 class Parser {
  public:
@@ -184,6 +184,10 @@ class Parser {
     if (given.name == "commit") return take_positive(given, options.commit_seconds, 86400);
     if (given.name == "threads") return take_positive(given, options.threads, 64);
     if (given.name == "cache") return take_cache(given);
+    if (given.name == "usermapping") {
+      options.user_mapping = *given.value;
+      return true;
+    }
     return take_choice(given);
   }
 

@@ -20,6 +20,9 @@ struct MountOptions {
   bool allow_other = false;
   bool owner_given = false;        ///< uid, gid or a mask: files are meant for certain users
   bool check_permissions = false;  ///< permissions, default_permissions
+  bool posix_acls = false;         ///< acl; without a user mapping
+  bool inherit = false;            ///< with a user mapping: new files get what directories pass on
+  std::string user_mapping;        ///< usermapping=: the file; "" for the usual one
   bool windows_names = false;
   bool ignore_case = false;
   bool compression = true;     ///< new files take it over from their directory

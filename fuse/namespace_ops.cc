@@ -32,7 +32,7 @@ struct Made {
 
 Creator creator_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  return {context->uid, context->gid};
+  return {context->uid, context->gid, context->umask};
 }
 
 /// Below a directory with the set-group-ID bit, files get its group, and directories the bit, too.
@@ -65,8 +65,7 @@ Result<Made> make(Filesystem& filesystem, const NewFile& asked) {
   parameters.kind = kind_of_mode(wanted.mode);
   parameters.symlink_target = wanted.symlink_target;
   parameters.holder = wanted.holder;
-  parameters.linux_metadata =
-      metadata_to_store(wanted.creator, wanted.mode, wanted.device, filesystem.options().ownership);
+  TRY(filesystem.describe_new(*parent, wanted.creator, wanted.mode, wanted.device, parameters));
   Made made;
   made.node.file = TRY(filesystem.store().create(*parent, name, parameters));
   made.has_holder = wanted.holder == CreateParameters::Holder::Caller;

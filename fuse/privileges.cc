@@ -50,7 +50,7 @@ Result<> drop_privileges(Filesystem& filesystem, File& file, fuse_req_t request)
   if (!S_ISREG(now.st_mode) || (now.st_mode & kPrivileges) == 0) return {};
   BasicInformation information;
   information.linux_metadata.mode = now.st_mode & ~kPrivileges;
-  return filesystem.store().set_basic_information(file, information);
+  return filesystem.set_information(file, information);
 }
 
 }  // namespace ntfs::frontend

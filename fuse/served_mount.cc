@@ -14,6 +14,7 @@
 #include "core/io/mount_table.h"
 #include "core/io/uring_device.h"
 #include "fuse/end_notice.h"
+#include "fuse/mapping_file.h"
 #include "fuse/mount_point.h"
 #include "fuse/recovery_notice.h"
 #include "fuse/session.h"
@@ -79,9 +80,11 @@ class ServedMount {
     options.directory = request_.directory;
     options.read_only = read_only_;
     // Whom root says files belong to, root means to use them.
-    options.allow_other =
-        request_.options.allow_other || (geteuid() == 0 && request_.options.owner_given);
-    options.check_permissions = request_.options.check_permissions;
+    const bool is_for_certain_users = request_.options.owner_given || user_mapping_.has_value();
+    options.allow_other = request_.options.allow_other || (geteuid() == 0 && is_for_certain_users);
+    options.posix_acls = has_posix_acls();
+    options.check_permissions =
+        request_.options.check_permissions || user_mapping_.has_value() || options.posix_acls;
     options.writeback = request_.options.writeback;
     options.keep_locks = request_.options.mandatory_locks;
     options.threads = threads();
@@ -116,6 +119,9 @@ class ServedMount {
     options.check_permissions = session.allow_other || session.check_permissions;
     options.hide_hidden_files = request_.options.hide_hidden_files;
     options.hide_dot_files = request_.options.hide_dot_files;
+    options.posix_acls = session.posix_acls;
+    options.user_mapping = user_mapping_;
+    if (request_.options.inherit) options.new_descriptors = NewDescriptors::Inherited;
     return options;
   }
 
@@ -134,13 +140,31 @@ class ServedMount {
     }
     if (status) {
       report_recovery(request_.source, store_->volume());
-      return kMountSucceeded;
+      return load_mapping();
     }
     const std::string why = !why_not_.empty() ? why_not_
                             : status.error() == NtStatus::UnrecognizedVolume
                                 ? "it is not an NTFS volume"
                                 : std::string(name_of(status.error()));
     log_line(LogLevel::Error, fmt::format("{}: cannot be mounted: {}", request_.source, why));
+    return kMountFailed;
+  }
+
+  bool has_posix_acls() const { return request_.options.posix_acls && !user_mapping_; }
+
+  int load_mapping() {
+    std::string problem;
+    user_mapping_ = load_user_mapping(*store_, request_.options.user_mapping, problem);
+    if (problem.empty()) {
+      if (request_.options.posix_acls && user_mapping_) {
+        log_line(LogLevel::Note,
+                 "option 'acl' has no effect: with a user mapping, access control lists are those "
+                 "of Windows");
+      }
+      return kMountSucceeded;
+    }
+    close_store();
+    log_line(LogLevel::Error, fmt::format("{}: cannot be mounted: {}", request_.source, problem));
     return kMountFailed;
   }
 
@@ -267,6 +291,7 @@ class ServedMount {
   EndNotice end_;
   std::unique_ptr<UringDevice> device_;
   std::unique_ptr<ObjectStore> store_;
+  std::optional<UserMapping> user_mapping_;
 };
 
 }  // namespace

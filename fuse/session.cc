@@ -153,6 +153,7 @@ void Session::initialize(fuse_conn_info& connection) {
                     FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                     FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
   if (options_.writeback) wanted |= FUSE_CAP_WRITEBACK_CACHE;
+  if (options_.posix_acls) wanted |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
   if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   // Not wanted, among what libfuse turns on by itself: splice, which cannot go to aligned memory;
   // HANDLE_KILLPRIV, whose second version is promised (privileges.h); AUTO_INVAL_DATA, because

@@ -32,6 +32,7 @@ struct SessionOptions {
   bool allow_other = false;
   bool check_permissions = false;  ///< also where allow_other is not given
   bool writeback = true;
+  bool posix_acls = false;  ///< the kernel enforces them; the umask is left to us
   bool keep_locks = false;  ///< locks are the file system's matter, not the kernel's
   uint32_t threads = 4;
   std::vector<std::string> kernel_flags;

@@ -101,14 +101,21 @@ struct stat shown_attributes(const FileInformation& information, const ShownOwne
 
 LinuxMetadata metadata_to_store(const Creator& creator, mode_t mode, dev_t device,
                                 const ShownOwnership& ownership) {
-  LinuxMetadata stored;
+  LinuxMetadata stored = metadata_of_special_file(mode, device);
   const FileKind kind = kind_of_mode(mode);
   if (creator.uid != ownership.uid) stored.uid = creator.uid;
   if (creator.gid != ownership.gid) stored.gid = creator.gid;
   const bool is_default = (mode & kPermissionBits) == default_permissions(kind, ownership);
-  if (is_special(kind) || (kind != FileKind::Symlink && !is_default)) {
+  if (kind != FileKind::Symlink && !is_default) {
     stored.mode = type_bits(kind) | (mode & kPermissionBits);
   }
+  return stored;
+}
+
+LinuxMetadata metadata_of_special_file(mode_t mode, dev_t device) {
+  LinuxMetadata stored;
+  const FileKind kind = kind_of_mode(mode);
+  if (is_special(kind)) stored.mode = type_bits(kind) | (mode & kPermissionBits);
   if (kind == FileKind::CharacterDevice || kind == FileKind::BlockDevice) {
     stored.device = stored_device(device);
   }

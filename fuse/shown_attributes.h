@@ -31,11 +31,14 @@ struct stat shown_attributes(const FileInformation& information, const ShownOwne
 struct Creator {
   uint32_t uid = 0;
   uint32_t gid = 0;
+  mode_t umask = 0;  ///< that the kernel has not applied yet
 };
 /// What has to be stored for a new file: `mode` and owner as far as they differ from what is shown
 /// by default. Special files have their mode in any case (other drivers know them by it), devices
 /// their number.
 LinuxMetadata metadata_to_store(const Creator& creator, mode_t mode, dev_t device,
                                 const ShownOwnership& ownership);
+/// The part that makes it a special file; nothing for others.
+LinuxMetadata metadata_of_special_file(mode_t mode, dev_t device);
 
 }  // namespace ntfs::frontend

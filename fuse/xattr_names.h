@@ -17,6 +17,7 @@ struct XattrTarget {
   Filesystem& filesystem;
   FilePtr file;
   Creator caller;
+  fuse_req_t request = nullptr;  ///< for what else there is to know of the caller
 };
 
 /// One name. A function that is null is not offered: NotSupported (EOPNOTSUPP).
@@ -25,15 +26,17 @@ struct SystemXattr {
   using Get = Result<ByteVector> (*)(const XattrTarget& target);
   /// Makes or replaces it. The caller may change the file. InvalidParameter: not such a value.
   using Set = Result<> (*)(const XattrTarget& target, ByteView value);
-  /// Called only where there is a value, if `get` can tell.
+  /// Called only where there is a value, if `get` can tell, or where absence is no error.
   using Remove = Result<> (*)(const XattrTarget& target);
   enum class Listed { No, WhereItHasAValue };
+  enum class RemoveOfNone { IsAnError, Succeeds };
 
   std::string_view name;  ///< all of it: "system.ntfs_attrib"
   Get get = nullptr;
   Set set = nullptr;
   Remove remove = nullptr;
   Listed listed = Listed::No;
+  RemoveOfNone remove_of_none = RemoveOfNone::IsAnError;
 };
 
 /// What a value that is set may find: XATTR_CREATE and XATTR_REPLACE of setxattr(2).
@@ -47,5 +50,9 @@ std::span<const SystemXattr> ea_xattrs();
 std::span<const SystemXattr> stream_list_xattrs();
 /// Encrypted files: xattr_encryption.cc.
 std::span<const SystemXattr> encryption_xattrs();
+/// POSIX access control lists: xattr_posix_acls.cc.
+std::span<const SystemXattr> posix_acl_xattrs();
+/// Security descriptors: xattr_security.cc.
+std::span<const SystemXattr> security_xattrs();
 
 }  // namespace ntfs::frontend

@@ -12,10 +12,8 @@ namespace ntfs::frontend {
 namespace {
 
 constexpr std::array kFamilies = {
-    attribute_xattrs,
-    ea_xattrs,
-    encryption_xattrs,
-    stream_list_xattrs,
+    attribute_xattrs, ea_xattrs,       encryption_xattrs,
+    posix_acl_xattrs, security_xattrs, stream_list_xattrs,
 };
 
 /// Null when there is no such name.
@@ -51,7 +49,7 @@ Result<XattrTarget> target_of(fuse_req_t request, fuse_ino_t node) {
   Filesystem& filesystem = filesystem_of(request);
   const fuse_ctx* context = fuse_req_ctx(request);
   FilePtr file = TRY(filesystem.file(node));
-  return XattrTarget{filesystem, std::move(file), {context->uid, context->gid}};
+  return XattrTarget{filesystem, std::move(file), {context->uid, context->gid}, request};
 }
 
 /// A value or list, or its size for a caller that has no room yet.
@@ -121,7 +119,9 @@ Result<> remove_xattr(const XattrTarget& target, std::string_view name) {
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->remove == nullptr) return NtStatus::NotSupported;
   TRY(check_may_change(target));
-  TRY(check_policy(target, *entry, XattrPolicy::Replace));
+  if (entry->remove_of_none == SystemXattr::RemoveOfNone::IsAnError) {
+    TRY(check_policy(target, *entry, XattrPolicy::Replace));
+  }
   return entry->remove(target);
 }
 

@@ -97,6 +97,12 @@ struct BasicInformation {
   TimesOf times_of = TimesOf::Request;
   std::optional<uint32_t> file_attributes;  ///< the settable bits
   LinuxMetadata linux_metadata;
+  /// Further extended attributes, that change together with linux_metadata.
+  struct EaChange {
+    std::string name;
+    std::optional<ByteVector> value;  ///< none: it goes, if it is there
+  };
+  std::vector<EaChange> eas;
 };
 
 /// Parts of a security descriptor. MS-DTYP 2.4.7 "SECURITY_INFORMATION".

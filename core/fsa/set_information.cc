@@ -14,11 +14,19 @@ using ondisk::AttributeType;
 
 namespace {
 
-Result<> set_linux_metadata(Transaction& transaction, Volume& volume, FileReference file,
-                            const LinuxMetadata& metadata) {
+bool changes_eas(const BasicInformation& information) {
+  return !information.linux_metadata.empty() || !information.eas.empty();
+}
+
+Result<> apply_ea_changes(Transaction& transaction, Volume& volume, FileReference file,
+                          const BasicInformation& information) {
   TRY(volume.mft().base_record(file));
   auto eas = TRY(read_eas(volume, file));
-  put_linux_metadata(metadata, eas);
+  put_linux_metadata(information.linux_metadata, eas);
+  for (const auto& [name, value] : information.eas) {
+    std::erase_if(eas, [&name = name](const ondisk::Ea& ea) { return ea.name == name; });
+    if (value) eas.push_back({0, name, *value});
+  }
   return write_eas(transaction, volume, file, eas);
 }
 
@@ -51,13 +59,13 @@ Result<uint32_t> ObjectStore::reasons_of(File& file, const BasicInformation& inf
 Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& information) {
   if (!volume_->is_writable()) return NtStatus::MediaWriteProtected;
   if (file.remains() != nullptr) return {};
-  if (!information.linux_metadata.empty()) {
+  if (changes_eas(information)) {
     const auto set = with_reclaim(*volume_, [&]() -> Result<> {
       Transaction transaction(volume_->journal());
       TRY(transaction.begin());
       FileRecords records(transaction, *volume_, file);
       TRY(records.add_noted());
-      TRY(set_linux_metadata(transaction, *volume_, file.reference(), information.linux_metadata));
+      TRY(apply_ea_changes(transaction, *volume_, file.reference(), information));
       TRY(records.add(usn::Reason::EaChange));
       TRY(records.append());
       TRY(records.store_last());
@@ -76,7 +84,7 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
   if (information.times.creation) changes |= NotifyFilter::Creation;
   if (information.times.last_access) changes |= NotifyFilter::LastAccess;
   if (information.times.last_write) changes |= NotifyFilter::LastWrite;
-  if (!information.linux_metadata.empty()) changes |= NotifyFilter::Ea;
+  if (changes_eas(information)) changes |= NotifyFilter::Ea;
   FileTimes times = information.times;
   if (!times.change) times.change = ondisk::FileTime::now();
   if (information.file_attributes) file.note_attributes(*information.file_attributes);

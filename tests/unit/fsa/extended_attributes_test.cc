@@ -76,6 +76,24 @@ TEST_F(ExtendedAttributesTest, OfAnySizeUpTo64K) {
   EXPECT_EQ(set("", {}), NtStatus::NameTooLong);
 }
 
+TEST_F(ExtendedAttributesTest, ChangeTogetherWithTheMode) {
+  ASSERT_EQ(set("kept", filled(4, 1)), NtStatus::Success);
+  ASSERT_EQ(set("gone", filled(4, 2)), NtStatus::Success);
+  BasicInformation information;
+  information.linux_metadata.mode = 0100640;
+  information.eas = {{"made", filled(5, 3)}, {"gone", std::nullopt}, {"never", std::nullopt}};
+  ASSERT_TRUE(s_.store().set_basic_information(*s_.file(), information));
+  BasicInformation without_mode;
+  without_mode.eas = {{"kept", filled(6, 4)}};
+  ASSERT_TRUE(s_.store().set_basic_information(*s_.file(), without_mode));
+  s_.remount();
+  EXPECT_EQ(all().size(), 3u);
+  EXPECT_EQ(*query("kept"), filled(6, 4));
+  EXPECT_EQ(*query("made"), filled(5, 3));
+  EXPECT_EQ(query("gone").error(), NtStatus::NonexistentEaEntry);
+  EXPECT_EQ(s_.store().query_information(*s_.file())->linux_metadata.mode, 0100640u);
+}
+
 TEST_F(ExtendedAttributesTest, LeaveWhatOthersSetAlone) {
   const std::vector<Ea> foreign{{ondisk::kNeedEa, "NEEDED", filled(3, 1)}, {0, "$OTHER", {}}};
   ASSERT_TRUE(s_.store().set_eas(*s_.file(), foreign));

@@ -118,6 +118,25 @@ TEST(MountOptions, DiscardIsOffUnlessGiven) {
   EXPECT_TRUE(parse("remove_hiberfile").options.remove_hiberfile);
 }
 
+TEST(MountOptions, AUserMappingMayBeNamed) {
+  EXPECT_EQ(parse("ro").options.user_mapping, "");
+  EXPECT_FALSE(parse("ro").options.inherit);
+  const auto parsed = parse("usermapping=/etc/mapping,inherit");
+  EXPECT_EQ(parsed.error, "");
+  EXPECT_EQ(parsed.options.user_mapping, "/etc/mapping");
+  EXPECT_TRUE(parsed.options.inherit);
+  EXPECT_TRUE(parsed.options.notes.empty());
+  EXPECT_NE(parse("usermapping=").error, "");
+  EXPECT_NE(parse("usermapping").error, "");
+}
+
+TEST(MountOptions, AccessControlListsAreOffUnlessGiven) {
+  EXPECT_FALSE(parse("ro").options.posix_acls);
+  EXPECT_TRUE(parse("acl").options.posix_acls);
+  EXPECT_TRUE(parse("acl").options.notes.empty());
+  EXPECT_FALSE(parse("acl,noacl").options.posix_acls);
+}
+
 TEST(MountOptions, NorecoverNeedsReadOnly) {
   EXPECT_NE(parse("norecover").error, "");
   EXPECT_EQ(parse("norecover,ro").error, "");

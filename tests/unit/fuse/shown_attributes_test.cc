@@ -73,6 +73,16 @@ TEST(ShownAttributes, StoresTheModeOfSpecialFilesAlways) {
   }
 }
 
+TEST(ShownAttributes, OnlySpecialFilesAreKnownByTheirMetadata) {
+  EXPECT_TRUE(metadata_of_special_file(S_IFREG | 0600, 0).empty());
+  EXPECT_TRUE(metadata_of_special_file(S_IFDIR | 0700, 0).empty());
+  EXPECT_TRUE(metadata_of_special_file(S_IFLNK | 0777, 0).empty());
+  const auto device = metadata_of_special_file(S_IFCHR | 0600, makedev(1, 3));
+  EXPECT_EQ(device.mode, uint32_t{S_IFCHR | 0600});
+  EXPECT_EQ(device.device, uint64_t{1} | uint64_t{3} << 32);
+  EXPECT_FALSE(device.uid || device.gid);
+}
+
 TEST(ShownAttributes, KeepsDeviceNumbersAsWslDoes) {
   const dev_t device = makedev(8, 17);
   const auto stored = metadata_to_store({1000, 1001}, S_IFBLK | 0644, device, kOwnership);
