@@ -30,7 +30,9 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::ObjectNameInvalid, EINVAL},
     StatusErrno{NtStatus::NotAReparsePoint, EINVAL},
     StatusErrno{NtStatus::IoReparseTagInvalid, EINVAL},
+    StatusErrno{NtStatus::IoReparseTagMismatch, EINVAL},
     StatusErrno{NtStatus::IoReparseDataInvalid, EINVAL},
+    StatusErrno{NtStatus::ReparseAttributeConflict, EINVAL},
     StatusErrno{NtStatus::UnrecognizedVolume, EINVAL},
     StatusErrno{NtStatus::NoSuchFile, ENOENT},
     StatusErrno{NtStatus::ObjectNameNotFound, ENOENT},
@@ -42,6 +44,8 @@ constexpr std::array kErrnoTable = {
     StatusErrno{NtStatus::NotImplemented, EOPNOTSUPP},  // ENOSYS would make the kernel stop asking
     StatusErrno{NtStatus::InvalidDeviceRequest, EOPNOTSUPP},
     StatusErrno{NtStatus::NotSupported, EOPNOTSUPP},
+    StatusErrno{NtStatus::EasNotSupported, EOPNOTSUPP},
+    StatusErrno{NtStatus::IoReparseTagNotHandled, EOPNOTSUPP},
     StatusErrno{NtStatus::AccessDenied, EACCES},
     StatusErrno{NtStatus::FileLockConflict, EACCES},
     StatusErrno{NtStatus::LockNotGranted, EAGAIN},

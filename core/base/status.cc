@@ -64,6 +64,8 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_CRC_ERROR";
     case NtStatus::SharingViolation:
       return "STATUS_SHARING_VIOLATION";
+    case NtStatus::EasNotSupported:
+      return "STATUS_EAS_NOT_SUPPORTED";
     case NtStatus::EaTooLarge:
       return "STATUS_EA_TOO_LARGE";
     case NtStatus::NonexistentEaEntry:
@@ -136,8 +138,14 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_NOT_A_REPARSE_POINT";
     case NtStatus::IoReparseTagInvalid:
       return "STATUS_IO_REPARSE_TAG_INVALID";
+    case NtStatus::IoReparseTagMismatch:
+      return "STATUS_IO_REPARSE_TAG_MISMATCH";
     case NtStatus::IoReparseDataInvalid:
       return "STATUS_IO_REPARSE_DATA_INVALID";
+    case NtStatus::IoReparseTagNotHandled:
+      return "STATUS_IO_REPARSE_TAG_NOT_HANDLED";
+    case NtStatus::ReparseAttributeConflict:
+      return "STATUS_REPARSE_ATTRIBUTE_CONFLICT";
     case NtStatus::JournalDeleteInProgress:
       return "STATUS_JOURNAL_DELETE_IN_PROGRESS";
     case NtStatus::JournalNotActive:

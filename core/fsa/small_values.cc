@@ -16,7 +16,6 @@ using ondisk::ReparseTag;
 
 namespace {
 
-constexpr uint64_t kMostSmallBytes = 64 << 10;
 constexpr size_t kPageBytes = 4096;
 constexpr std::string_view kUid = "$LXUID";
 constexpr std::string_view kGid = "$LXGID";
@@ -25,28 +24,6 @@ constexpr std::string_view kDevice = "$LXDEV";
 const FileReference kExtend(ondisk::kExtendRecord, 11);
 
 }  // namespace
-
-Result<ByteVector> read_small_value(Volume& volume, FileReference file, AttributeType type) {
-  return read_small_value(volume, file, type, u"");
-}
-
-Result<ByteVector> read_small_value(Volume& volume, FileReference file, AttributeType type,
-                                    std::u16string_view name) {
-  Attributes attributes(volume, file);
-  const auto found = TRY(attributes.find(type, name));
-  const auto view = found.view();
-  if (view.is_resident()) return ByteVector(view.value().begin(), view.value().end());
-  const uint64_t size = view.file_size();
-  if (size > kMostSmallBytes) return corrupt({"attribute value", file.raw(), 0}, "size", size);
-  const MetadataStreamRef stream = TRY(volume.metadata_stream(file, type, name));
-  ByteVector value(size);
-  for (uint64_t at = 0; at < size; at += kPageBytes) {
-    const PageRef page = TRY(volume.pages().get(stream, at / kPageBytes));
-    const uint64_t length = std::min<uint64_t>(kPageBytes, size - at);
-    std::copy_n(page->bytes().begin(), length, value.begin() + static_cast<ptrdiff_t>(at));
-  }
-  return value;
-}
 
 Result<> insert_small_value(Transaction& transaction, Volume& volume, FileReference file,
                             AttributeType type, ByteView value, size_t resident_limit) {

@@ -7,15 +7,10 @@
 #include <string>
 
 #include "core/fsa/object_store.h"
+#include "core/store/small_value.h"
 
 namespace ntfs {
 
-/// The whole value; ObjectNameNotFound when there is no such attribute. At most 64 KiB
-/// (FileCorruptError above).
-Result<ByteVector> read_small_value(Volume& volume, FileReference file, ondisk::AttributeType type);
-/// The same of an attribute with a name.
-Result<ByteVector> read_small_value(Volume& volume, FileReference file, ondisk::AttributeType type,
-                                    std::u16string_view name);
 /// Makes the value, resident where it fits with `resident_limit` bytes. The attribute must not
 /// exist.
 Result<> insert_small_value(Transaction& transaction, Volume& volume, FileReference file,

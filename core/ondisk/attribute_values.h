@@ -57,6 +57,7 @@ struct FileAttributes {
   static constexpr uint32_t IntegrityStream = 0x00008000;
   static constexpr uint32_t NoScrubData = 0x00020000;
   static constexpr uint32_t RecallOnOpen = 0x00040000;
+  static constexpr uint32_t RecallOnDataAccess = 0x00400000;
   // Only in $FILE_NAME and $STANDARD_INFORMATION: copies of the file record's flags.
   static constexpr uint32_t FileNameIndexPresent = 0x10000000;  // a directory
   static constexpr uint32_t ViewIndexPresent = 0x20000000;

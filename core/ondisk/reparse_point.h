@@ -28,10 +28,17 @@ struct ReparseTag {
   static constexpr uint32_t LxFifo = 0x80000024;
   static constexpr uint32_t LxChr = 0x80000025;
   static constexpr uint32_t LxBlk = 0x80000026;
+  static constexpr uint32_t Cloud = 0x9000001A;  ///< and more, that differ in CloudMask
+
+  static constexpr uint32_t CloudMask = 0x0000F000;
 
   // Bits of every tag.
   static constexpr uint32_t MicrosoftBit = 0x80000000;
   static constexpr uint32_t NameSurrogateBit = 0x20000000;
+  static constexpr uint32_t DirectoryBit = 0x10000000;  ///< a directory with it may have entries
+
+  /// Tags up to this one stand for nothing.
+  static constexpr uint32_t LastReserved = 1;
 };
 
 /// The documented name without IO_REPARSE_TAG_, e.g. "LX_SYMLINK"; "?" for one that is not listed.
@@ -54,8 +61,13 @@ class ReparsePointView {
  public:
   /// FileCorruptError (reported): not whole, or longer than can be.
   static Result<ReparsePointView> parse(ByteView value, const Origin& origin);
+  /// The same for what somebody wants to have written. IoReparseDataInvalid (not reported): also
+  /// when it is longer than it says.
+  static Result<ReparsePointView> parse_request(ByteView value);
 
   uint32_t tag() const { return tag_; }
+  /// Of kReparseGuidBytes for tags that are not Microsoft's, or empty.
+  ByteView guid() const { return guid_; }
   bool is_microsoft() const { return (tag_ & ReparseTag::MicrosoftBit) != 0; }
   /// Whether it stands for another file, as links do.
   bool is_name_surrogate() const { return (tag_ & ReparseTag::NameSurrogateBit) != 0; }
@@ -63,13 +75,18 @@ class ReparsePointView {
   ByteView data() const { return data_; }
 
  private:
-  ReparsePointView(uint32_t tag, ByteView data) : tag_(tag), data_(data) {}
+  ReparsePointView(uint32_t tag, ByteView guid, ByteView data)
+      : tag_(tag), guid_(guid), data_(data) {}
   uint32_t tag_;
+  ByteView guid_;
   ByteView data_;
 };
 
 /// The value for a tag of Microsoft's (a bug otherwise). Empty `data` for FIFO, CHR, BLK, AF_UNIX.
 ByteVector build_reparse_point(uint32_t tag, ByteView data);
+
+/// The value of `point` without its data, which says what shall be deleted.
+ByteVector reparse_point_head(const ReparsePointView& point);
 
 /// The value for a symbolic link to `target`, bytes as Linux has them. NameTooLong;
 /// ObjectNameInvalid when it is empty or has a NUL.
@@ -87,6 +104,16 @@ struct WindowsLink {
 };
 /// Of SYMLINK and MOUNT_POINT (a bug with another tag). IoReparseDataInvalid: names out of bounds.
 Result<WindowsLink> windows_link(const ReparsePointView& point);
+
+/// The stream that has the data of a file that Windows' overlay filter compressed.
+constexpr std::u16string_view kWofStreamName = u"WofCompressedData";
+/// What it compressed it with.
+enum class WofFormat : uint32_t { Xpress4K = 0, Lzx = 1, Xpress8K = 2, Xpress16K = 3 };
+/// Of WOF (a bug with another tag). IoReparseTagNotHandled: the data is not in the file (but in a
+/// Windows image), or compressed otherwise. IoReparseDataInvalid.
+Result<WofFormat> wof_format(const ReparsePointView& point);
+/// The value that says so.
+ByteVector build_wof(WofFormat format);
 
 /// Key of the index $R of $Reparse; its entries have no data.
 struct ReparseIndexKey {

@@ -120,19 +120,20 @@ Result<> Stream::load_locked() {
   }
   file_size_ = disk_file_size_;
   valid_ = resident_ ? disk_file_size_ : disk_valid_;
+  if (!is_named()) TRY(look_at_reparse_point(attributes));
   loaded_.store(true, std::memory_order_release);
   return {};
 }
 
 Result<> Stream::ensure_readable() {
   TRY(ensure_loaded());
-  return cannot_read_ == NtStatus::Success ? Result<>() : cannot_read_;
+  return cannot_read_.load();
 }
 
 Result<> Stream::ensure_writable() {
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   TRY(ensure_loaded());
-  return cannot_write_ == NtStatus::Success ? Result<>() : cannot_write_;
+  return cannot_write_.load();
 }
 
 Result<> Stream::check_end(uint64_t offset, uint64_t length) const {

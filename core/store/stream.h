@@ -38,8 +38,13 @@
 
 namespace ntfs {
 
+class Attributes;
 class File;
 class Volume;
+class WofData;
+namespace ondisk {
+enum class WofFormat : uint32_t;
+}
 using ondisk::Compression;
 
 /// What the layer above keeps with a stream that is in memory.
@@ -75,6 +80,14 @@ class Stream {
   };
   /// The sizes as a reader sees them. Errors: those of loading the attribute.
   Result<Sizes> sizes() EXCLUDES(mutex_);
+
+  /// Whether its data can be read, or changed. NotSupported: compressed in an unknown way, or (to
+  /// change it) by Windows' overlay filter; AccessDenied: encrypted; IoReparseTagNotHandled: the
+  /// owner of the file's reparse point has the data, or (to change it) keeps watch over it.
+  Result<> check_readable() EXCLUDES(mutex_) { return ensure_readable(); }
+  Result<> check_writable() EXCLUDES(mutex_) { return ensure_writable(); }
+  /// The file's reparse point is another one. What is buffered must have been written back.
+  void note_reparse_change() EXCLUDES(mutex_, change_mutex_);
 
   /// Reads up to `length` bytes from `offset` into `into`, which is 4096-aligned memory of at least
   /// align_up(length, 4096) bytes. Returns the bytes read; 0 at or past the end.
@@ -213,6 +226,11 @@ class Stream {
     return resident_ && disk_file_size_ != 0 && !buffer_.contains(0);
   }
   Result<> keep_resident_value() REQUIRES(mutex_);
+
+  // stream_reparse.cc
+  Result<> look_at_reparse_point(Attributes& attributes) REQUIRES(mutex_);
+  void read_from_wof(ondisk::WofFormat format) REQUIRES(mutex_);
+  std::shared_ptr<WofData> wof() const EXCLUDES(mutex_);
 
   // stream_read.cc
   Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);
@@ -404,10 +422,12 @@ class Stream {
   mutable SharedMutex mutex_{LockRank::Stream};
 
   std::unique_ptr<StreamExtension> owned_extension_ GUARDED_BY(mutex_);
-  // Set before loaded_ is, for good.
-  NtStatus cannot_read_ = NtStatus::Success;
-  NtStatus cannot_write_ = NtStatus::Success;
+  // Set before loaded_ is.
+  std::atomic<NtStatus> cannot_read_ = NtStatus::Success;
+  std::atomic<NtStatus> cannot_write_ = NtStatus::Success;
   uint64_t encrypted_size_ = 0;  // the file size, where encrypted data is shown
+  std::atomic<bool> has_wof_{false};
+  std::shared_ptr<WofData> wof_ GUARDED_BY(mutex_);  // null unless that is where its data is
   // On disk, as the last committed transaction left it. Changes with change_mutex_ held, too.
   bool resident_ GUARDED_BY(mutex_) = true;
   Runlist runs_ GUARDED_BY(mutex_);

@@ -277,7 +277,7 @@ Result<uint64_t> Stream::next_range(uint64_t offset, RangeKind kind) {
   uint64_t at = offset;
   while (at < file_size_) {
     uint64_t stop = file_size_;
-    const RangeKind here = range_at(at, stop);
+    const RangeKind here = wof_ != nullptr ? RangeKind::Data : range_at(at, stop);
     if (here == kind) return at;
     at = stop;
   }

@@ -2,6 +2,7 @@
 
 #include "core/store/stream.h"
 #include "core/store/volume.h"
+#include "core/store/wof_data.h"
 
 namespace ntfs {
 
@@ -11,6 +12,7 @@ constexpr size_t kBounceBytes = size_t{1} << 20;
 
 Result<size_t> Stream::read(uint64_t offset, size_t length, MutableBytes into) {
   TRY(ensure_readable());
+  if (const auto data = wof()) return data->read(offset, length, into);
   const uint64_t block = volume_.device().logical_block_size();
   if (offset % block == 0) return read_aligned(offset, length, into);
   const auto piece = volume_.buffers().take(kBounceBytes);
@@ -48,8 +50,12 @@ Result<size_t> Stream::read_aligned(uint64_t offset, size_t length, MutableBytes
 Result<Stream::ReadStep> Stream::begin_read(uint64_t offset, size_t length, MutableBytes into,
                                             std::vector<IoRequest>& requests) {
   TRY(ensure_readable());
-  const SharedLock lock(mutex_);
   ReadStep step;
+  if (const auto data = wof()) {
+    step.length = TRY(data->read(offset, length, into));
+    return step;
+  }
+  const SharedLock lock(mutex_);
   step.count_frees = count_frees_;
   if (offset >= file_size_) return step;
   step.length = static_cast<size_t>(std::min<uint64_t>(length, file_size_ - offset));

@@ -253,4 +253,29 @@ ByteVector compress_lzx(ByteView chunk, size_t block_bytes, const std::vector<Lz
   return writer.finish();
 }
 
+ByteVector compress_wof(ByteView data, ondisk::WofFormat format) {
+  using ondisk::WofFormat;
+  const bool is_lzx = format == WofFormat::Lzx;
+  const size_t chunk_bytes = is_lzx                          ? 32768
+                             : format == WofFormat::Xpress4K ? 4096
+                             : format == WofFormat::Xpress8K ? 8192
+                                                             : 16384;
+  ByteVector table;
+  ByteVector chunks;
+  for (size_t at = 0; at < data.size(); at += chunk_bytes) {
+    if (at != 0) {
+      const ByteView entry = bytes_of(le32::of(static_cast<uint32_t>(chunks.size())));
+      table.insert(table.end(), entry.begin(), entry.end());
+    }
+    const ByteView chunk = data.subspan(at, std::min(chunk_bytes, data.size() - at));
+    const std::vector<LzxBlock> kinds = {LzxBlock::Verbatim, LzxBlock::Aligned};
+    const ByteVector packed =
+        is_lzx ? compress_lzx(chunk, chunk_bytes, kinds) : compress_xpress_huffman(chunk);
+    const ByteView shorter = packed.size() < chunk.size() ? ByteView(packed) : chunk;
+    chunks.insert(chunks.end(), shorter.begin(), shorter.end());
+  }
+  table.insert(table.end(), chunks.begin(), chunks.end());
+  return table;
+}
+
 }  // namespace ntfs::testing
