@@ -19,9 +19,6 @@ using ondisk::FileAttributes;
 
 namespace {
 
-/// What a new record may carry of a reparse point beside the rest of it.
-constexpr size_t kResidentReparseBytes = 320;
-
 /// A new file, worked out before anything changes.
 struct NewFile {
   ByteVector reparse;  ///< value, or empty

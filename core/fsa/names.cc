@@ -82,6 +82,12 @@ Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference direc
   return find_entry(tree, name, match);
 }
 
+Result<FileReference> parent_of(Volume& volume, FileReference file) {
+  Attributes attributes(volume, file);
+  const auto found = TRY(attributes.find(AttributeType::FileName));
+  return FileNameView::of_valid(found.view().value()).parent();
+}
+
 Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                   const NamedEntry& entry) {
   const ByteVector value =

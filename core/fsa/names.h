@@ -40,6 +40,9 @@ Result<std::optional<NamedEntry>> find_entry(Volume& volume, FileReference direc
 /// NotADirectory, ObjectNameNotFound (it is gone).
 Result<PageRef> directory_record(Volume& volume, FileReference directory);
 
+/// The directory that has the file's first name; the root has itself.
+Result<FileReference> parent_of(Volume& volume, FileReference file);
+
 /// Gives `file` a further name. ObjectNameCollision.
 Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                   const NamedEntry& entry);

@@ -30,8 +30,7 @@ Result<> ObjectStore::notify(Open& directory, const NotifyParameters& parameters
   return directory.state_->watch(directory, parameters, request);
 }
 
-/// Without those of the short namespace.
-Result<std::vector<ObjectStore::NameInDirectory>> ObjectStore::names_of(FileReference file) {
+Result<std::vector<NameInDirectory>> ObjectStore::names_of(FileReference file) {
   std::vector<NameInDirectory> names;
   const SharedLock lock(volume_->journal().metadata_lock());
   Attributes attributes(*volume_, file);

@@ -62,6 +62,11 @@ struct FileInformation {
   LinuxMetadata linux_metadata;
 };
 
+struct NameInDirectory {
+  FileReference directory;
+  std::u16string name;
+};
+
 struct DirectoryEntry {
   std::u16string name;
   FileReference reference;
@@ -114,6 +119,11 @@ struct SecurityInformation {
   static constexpr uint32_t All = Owner | Group | Dacl | Sacl;
 };
 
+struct ReparsePoint {
+  NtStatus status = NtStatus::Success;  ///< BufferOverflow: there is more
+  ByteVector value;
+};
+
 struct StoreInformation {
   uint32_t cluster_size = 0;  ///< bytes
   uint64_t clusters_total = 0;
@@ -138,6 +148,7 @@ struct ObjectStoreOptions {
   DataTimes data_times = DataTimes::SetByStore;
   bool show_system_files = false;  ///< list $MFT and the other system files in the root
   OpensLock opens_lock = OpensLock::No;
+  std::string mount_point;  ///< what targets of links on the volume begin with; no slash at the end
 };
 
 class ObjectStore {
@@ -190,8 +201,8 @@ class ObjectStore {
   // Information.
   Result<FileInformation> query_information(File& file);
   Result<> set_basic_information(File& file, const BasicInformation& information);
-  /// Target of a symbolic link, as bytes for Linux. Windows links come with '/' for '\\' when
-  /// relative. NotAReparsePoint, IoReparseTagInvalid.
+  /// Target of a symbolic link, as bytes for Linux: see link_target.h. NotAReparsePoint (no link),
+  /// IoReparseTagInvalid.
   Result<std::string> read_link(File& file);
 
   // Names. Errors: ObjectNameCollision, ObjectNameNotFound, ObjectNameInvalid (empty, or forbidden
@@ -213,6 +224,8 @@ class ObjectStore {
                   std::u16string_view to, RenameMode mode);
   /// All entries in index order, without "." and "..", DOS names, and (unless shown) system files.
   Result<std::vector<DirectoryEntry>> query_directory(File& directory);
+  /// The names of a file, without DOS ones.
+  Result<std::vector<NameInDirectory>> names_of(FileReference file);
   /// The directory that holds `directory`; the root's is itself.
   Result<FileReference> query_parent(File& directory);
 
@@ -305,6 +318,17 @@ class ObjectStore {
   Result<> set_security(Open& open, uint32_t parts, ByteView descriptor);
   Result<> set_security(File& file, uint32_t parts, ByteView descriptor);
 
+  // Reparse points by an open. A value is as on disk: the head, a GUID where the tag is not
+  // Microsoft's, the data.
+  /// Up to `room` bytes. NotAReparsePoint, BufferTooSmall (no room for the head).
+  Result<ReparsePoint> get_reparse_point(Open& open, size_t room);
+  /// Makes one, or changes the data of the one there is. IoReparseDataInvalid, IoReparseTagInvalid,
+  /// IoReparseTagMismatch and ReparseAttributeConflict (there is another), NotADirectory,
+  /// DirectoryNotEmpty, EasNotSupported.
+  Result<> set_reparse_point(Open& open, ByteView value);
+  /// `head`: a value without data that says which one. NotAReparsePoint, and as above.
+  Result<> delete_reparse_point(Open& open, ByteView head);
+
   // Locks, on stores with OpensLock::Yes (NotSupported else).
   /// InvalidParameter, InvalidLockRange, LockNotGranted (no `waiter`), Pending: the waiter, which
   /// must live until then, will be told.
@@ -361,6 +385,8 @@ class ObjectStore {
   };
 
   IndexTree::NameMatch name_match() const;
+  Result<FileInformation> query_record(File& file);
+  Result<> check_data_access(File& file, const OpenParameters& parameters);
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;
   /// Times and archive bit: MS-FSA 2.1.4.17, 2.1.4.18 and 2.1.4.20.
@@ -387,6 +413,8 @@ class ObjectStore {
   Result<uint64_t> share_range(Open& from, Open& to, const SharedRange& range);
   Result<uint64_t> copy_shared(Open& from, Open& to, SharedRange range);
   Result<> set_allocation_now(Open& open, uint64_t bytes);
+  Result<> check_reparse_change(const Open& open) const;
+  void finish_reparse_change(Open& open);
   void finish_size_change(Open& open);
   /// What a change of a range is to the change journal.
   struct RangeReasons {
@@ -400,11 +428,6 @@ class ObjectStore {
   Result<> break_oplock(File& file, OplockOperation operation);
   Result<> break_oplock(File& directory, std::u16string_view name, OplockOperation operation);
   void break_parents_oplocks(File& file, const Open* open);
-  struct NameInDirectory {
-    FileReference directory;
-    std::u16string name;
-  };
-  Result<std::vector<NameInDirectory>> names_of(FileReference file);
   void report_names(FileReference directory, std::vector<NotifyEvent> events, uint32_t filter);
   void report_file(File& file, uint32_t filter);
   void report_stream(File& file, std::u16string_view stream, NotifyAction action, uint32_t filter);

@@ -35,11 +35,36 @@ bool may_write(uint32_t access) {
   return (access & (AccessMask::WriteData | AccessMask::AppendData)) != 0;
 }
 
+/// Of a file that is no directory.
+Result<bool> has_reparse_point(Volume& volume, FileReference file) {
+  const SharedLock lock(volume.journal().metadata_lock());
+  const PageRef base = TRY(volume.mft().base_record(file));
+  const auto record = ondisk::FileRecordView::of_valid(base->bytes());
+  const auto standard = record.find(ondisk::AttributeType::StandardInformation);
+  if (!standard) return false;
+  const auto information = TRY(ondisk::parse_standard_information(
+      standard->value(), {"$STANDARD_INFORMATION", file.raw(), 0}));
+  return (information.file_attributes.get() & ondisk::FileAttributes::ReparsePoint) != 0 &&
+         !record.is_directory();
+}
+
 }  // namespace
+
+/// C7: data that the owner of a reparse point keeps is refused before anybody counts on it.
+Result<> ObjectStore::check_data_access(File& file, const OpenParameters& parameters) {
+  const bool reads = (parameters.desired_access & AccessMask::ReadData) != 0;
+  const bool writes = may_write(parameters.desired_access);
+  if (parameters.reparse_point == OpenReparsePoint::Yes || !parameters.stream.empty()) return {};
+  if (!reads && !writes) return {};
+  if (!TRY(has_reparse_point(*volume_, file.reference()))) return {};
+  if (reads) TRY(file.data().check_readable());
+  return writes ? file.data().check_writable() : Result<>();
+}
 
 Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
                                                 const OpenParameters& parameters) {
   TRY(check(parameters));
+  TRY(check_data_access(*file, parameters));
   const bool opens_lock = options_.opens_lock == OpensLock::Yes;
   if (!opens_lock && parameters.share_access != ShareAccess::All) return NtStatus::NotSupported;
   bool is_directory = false;

@@ -47,6 +47,12 @@ struct UserSetTimes {
 /// Whether the open was made to use SeManageVolumePrivilege.
 enum class ManageVolumeAccess { No, Yes };
 
+/// Whether the open was made to use SeCreateSymbolicLinkPrivilege.
+enum class SymbolicLinkAccess { No, Yes };
+
+/// FILE_OPEN_REPARSE_POINT: the open is of a reparse point and not of what its owner makes of it.
+enum class OpenReparsePoint { No, Yes };
+
 struct OpenParameters {
   std::u16string_view stream = {};  ///< name of a stream that exists; empty: the unnamed one
   uint32_t desired_access = AccessMask::ReadData;
@@ -55,6 +61,8 @@ struct OpenParameters {
   uint32_t user_set_times = 0;  ///< UserSetTimes
   OplockOwner oplock_keys;
   ManageVolumeAccess manage_volume = ManageVolumeAccess::No;
+  SymbolicLinkAccess symbolic_links = SymbolicLinkAccess::No;
+  OpenReparsePoint reparse_point = OpenReparsePoint::No;
 };
 
 class Open {
@@ -68,6 +76,7 @@ class Open {
   uint32_t granted_access() const { return granted_access_; }
   uint32_t share_access() const { return share_access_; }
   bool has_manage_volume_access() const { return manage_volume_ == ManageVolumeAccess::Yes; }
+  bool has_symbolic_link_access() const { return symbolic_links_ == SymbolicLinkAccess::Yes; }
   uint32_t mode() const { return mode_.load(std::memory_order_relaxed); }
   bool is_synchronous() const { return (mode() & OpenMode::Synchronous) != 0; }
   bool is_unbuffered() const { return (mode() & OpenMode::NoIntermediateBuffering) != 0; }
@@ -89,6 +98,7 @@ class Open {
         share_access_(parameters.share_access),
         is_directory_(is_directory),
         manage_volume_(parameters.manage_volume),
+        symbolic_links_(parameters.symbolic_links),
         oplock_owner_(parameters.oplock_keys),
         mode_(parameters.mode),
         user_set_times_(parameters.user_set_times) {}
@@ -100,6 +110,7 @@ class Open {
   const uint32_t share_access_;
   const bool is_directory_;
   const ManageVolumeAccess manage_volume_;
+  const SymbolicLinkAccess symbolic_links_;
   const OplockOwner oplock_owner_;
   std::atomic<uint32_t> mode_;
   std::atomic<uint32_t> user_set_times_;

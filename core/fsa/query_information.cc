@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/fsa/link_target.h"
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
@@ -39,6 +40,7 @@ void take_times(const ondisk::StandardInformation& standard, FileInformation& in
 struct Seen {
   bool has_reparse = false;
   bool has_eas = false;
+  uint64_t wof_allocated = 0;  ///< bytes
 };
 
 Result<> take_attribute(const AttributeView& view, const File& file, FileInformation& information,
@@ -57,7 +59,12 @@ Result<> take_attribute(const AttributeView& view, const File& file, FileInforma
       }
       return {};
     case AttributeType::Data:
-      if (!view.has_name()) take_sizes(view, information);
+      if (!view.has_name()) {
+        take_sizes(view, information);
+      } else if (!view.is_resident() && view.lowest_vcn() == Vcn(0) &&
+                 view.name_equals(ondisk::kWofStreamName)) {
+        seen.wof_allocated = view.total_allocated();
+      }
       return {};
     case AttributeType::IndexAllocation:
       if (view.name_equals(u"$I30")) take_sizes(view, information);
@@ -73,29 +80,56 @@ Result<> take_attribute(const AttributeView& view, const File& file, FileInforma
   }
 }
 
-Result<> take_reparse(Volume& volume, FileReference file, bool is_directory,
-                      FileInformation& information) {
+Result<> take_reparse(Volume& volume, std::string_view mount_point, FileInformation& information) {
+  const FileReference file = information.reference;
   const ByteVector value = TRY(read_small_value(volume, file, AttributeType::ReparsePoint));
   const auto point = ondisk::ReparsePointView::parse(value, {"reparse point", file.raw(), 0});
   if (!point) return {};
   information.reparse_tag = point->tag();
-  information.kind = kind_of(point->tag(), is_directory);
+  information.kind = kind_of(point->tag(), information.kind == FileKind::Directory);
   if (information.kind == FileKind::Symlink) {
-    const auto target = link_target(value, file);
-    information.file_size = target ? target->size() : 0;
+    const std::string target = TRY(link_target(volume, mount_point, file, value));
+    information.file_size = target.size();
   }
   return {};
+}
+
+bool may_be_interix(const FileInformation& information) {
+  return (information.file_attributes & ondisk::FileAttributes::System) != 0 &&
+         information.kind == FileKind::File && information.reparse_tag == 0 &&
+         information.file_size <= kMostInterixBytes;
+}
+
+/// A regular file when its data cannot be read.
+InterixFile read_interix_file(File& file, uint32_t file_attributes) {
+  AlignedBuffer buffer(align_up(kMostInterixBytes, AlignedBuffer::kAlignment));
+  const auto length = file.data().read(0, buffer.size(), buffer.bytes());
+  if (!length) return {};
+  return interix_file(ByteView(buffer.bytes()).first(*length), file_attributes);
 }
 
 }  // namespace
 
 Result<FileInformation> ObjectStore::query_information(File& file) {
-  FileInformation information;
-  information.reference = file.reference();
   if (const File::Remains* remains = file.remains()) {
+    FileInformation information;
+    information.reference = file.reference();
     information.kind = kind_of(remains->reparse_tag, remains->is_directory);
     return information;
   }
+  FileInformation information = TRY(query_record(file));
+  if (!may_be_interix(information)) return information;
+  const InterixFile interix = read_interix_file(file, information.file_attributes);
+  information.kind = interix.kind;
+  if (interix.kind == FileKind::Symlink) information.file_size = interix.target.size();
+  if (interix.device != 0) information.linux_metadata.device = interix.device;
+  return information;
+}
+
+/// What the file's record, and what is noted of the file, say.
+Result<FileInformation> ObjectStore::query_record(File& file) {
+  FileInformation information;
+  information.reference = file.reference();
   // Buffered data is ahead of what the record says. Asked for before the metadata lock is taken.
   std::optional<Stream::Sizes> buffered;
   if (file.data().is_dirty()) {
@@ -126,7 +160,9 @@ Result<FileInformation> ObjectStore::query_information(File& file) {
   }
   if (file.is_unlinked()) information.link_count = 0;
   if (seen.has_reparse) {
-    TRY(take_reparse(*volume_, file.reference(), record.is_directory(), information));
+    TRY(take_reparse(*volume_, options_.mount_point, information));
+    const bool is_wof = information.reparse_tag == ondisk::ReparseTag::Wof;
+    if (is_wof) information.allocated_size = seen.wof_allocated;
   }
   if (seen.has_eas) {
     const auto value = TRY(read_small_value(*volume_, file.reference(), AttributeType::Ea));
@@ -137,13 +173,17 @@ Result<FileInformation> ObjectStore::query_information(File& file) {
 }
 
 Result<std::string> ObjectStore::read_link(File& file) {
-  const SharedLock lock(volume_->journal().metadata_lock());
-  const auto value = read_small_value(*volume_, file.reference(), AttributeType::ReparsePoint);
-  if (!value) {
-    return value.error() == NtStatus::ObjectNameNotFound ? NtStatus::NotAReparsePoint
-                                                         : value.error();
+  {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    const auto value = read_small_value(*volume_, file.reference(), AttributeType::ReparsePoint);
+    if (value) return link_target(*volume_, options_.mount_point, file.reference(), *value);
+    if (value.error() != NtStatus::ObjectNameNotFound) return value.error();
   }
-  return link_target(*value, file.reference());
+  const FileInformation information = TRY(query_record(file));
+  if (!may_be_interix(information)) return NtStatus::NotAReparsePoint;
+  InterixFile interix = read_interix_file(file, information.file_attributes);
+  if (interix.kind != FileKind::Symlink) return NtStatus::NotAReparsePoint;
+  return std::move(interix.target);
 }
 
 }  // namespace ntfs

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/base/trace.h"
+#include "core/fsa/link_target.h"
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
@@ -191,15 +192,11 @@ namespace {
 
 Result<> check_removable(Volume& volume, Attributes& file, ObjectStore::RemoveKind kind) {
   if (file.file().record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-  const PageRef page = TRY(file.base());
-  const bool is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
+  const bool is_a_directory = TRY(is_directory(volume, file.file()));
   const bool wants_directory = kind == ObjectStore::RemoveKind::Directory;
-  if (is_directory && !wants_directory) {
-    // A link to a directory (junction, Windows symlink) is a link to Linux.
-    return file.find(ondisk::AttributeType::ReparsePoint) ? Result<>() : NtStatus::FileIsADirectory;
-  }
-  if (!is_directory && wants_directory) return NtStatus::NotADirectory;
-  if (!is_directory) return {};
+  if (is_a_directory && !wants_directory) return NtStatus::FileIsADirectory;
+  if (!is_a_directory && wants_directory) return NtStatus::NotADirectory;
+  if (!is_a_directory) return {};
   IndexTree tree(volume, file.file(), u"$I30");
   if (!TRY(tree.is_empty())) return NtStatus::DirectoryNotEmpty;
   return {};

@@ -1,5 +1,6 @@
 // MS-FSA 2.1.5.15.11 "FileRenameInformation", with the modes of Linux' renameat2.
 
+#include "core/fsa/link_target.h"
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
 #include "core/store/attributes.h"
@@ -8,18 +9,10 @@
 
 namespace ntfs {
 
-using ondisk::AttributeType;
-
 namespace {
 
 /// Directories from one to the root; a chain that is longer is a loop.
 constexpr int kMostDepth = 4096;
-
-Result<FileReference> parent_of(Volume& volume, FileReference directory) {
-  Attributes attributes(volume, directory);
-  const auto found = TRY(attributes.find(AttributeType::FileName));
-  return ondisk::FileNameView::of_valid(found.view().value()).parent();
-}
 
 /// InvalidParameter when `directory` lies in `moved` or is it.
 Result<> check_no_loop(Volume& volume, FileReference moved, FileReference directory) {
@@ -29,11 +22,6 @@ Result<> check_no_loop(Volume& volume, FileReference moved, FileReference direct
     directory = TRY(parent_of(volume, directory));
   }
   return corrupt({"directory", directory.raw(), 0}, "depth", kMostDepth, "a way to the root");
-}
-
-Result<bool> is_directory(Volume& volume, FileReference file) {
-  const PageRef page = TRY(volume.mft().base_record(file));
-  return ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
 }
 
 /// The entry under a new name. A name given through Linux is in the POSIX namespace.

@@ -4,7 +4,6 @@
 
 #include "core/fsa/names.h"
 #include "core/ondisk/reparse_point.h"
-#include "core/ondisk/utf16.h"
 #include "core/store/attributes.h"
 #include "core/store/index_tree.h"
 
@@ -12,7 +11,6 @@ namespace ntfs {
 
 using ondisk::AttributeType;
 using ondisk::Ea;
-using ondisk::ReparseTag;
 
 namespace {
 
@@ -127,7 +125,10 @@ Result<> list_reparse_point(Transaction& transaction, Volume& volume, uint32_t t
   }
   const auto key = ondisk::reparse_index_key(tag, file);
   IndexTree tree(volume, *reparse, u"$R");
-  return tree.insert(transaction, ondisk::build_view_entry(bytes_of(key), {}, std::nullopt));
+  const ByteVector entry = ondisk::build_view_entry(bytes_of(key), {}, std::nullopt);
+  const auto inserted = tree.insert(transaction, entry);
+  // What other drivers forgot to take away serves as well.
+  return inserted.error() == NtStatus::ObjectNameCollision ? Result<>() : inserted.error();
 }
 
 namespace {
@@ -147,14 +148,19 @@ Result<> remove_from_index(Transaction& transaction, Volume& volume, std::u16str
 
 }  // namespace
 
+Result<> unlist_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
+                              FileReference file) {
+  const auto key = ondisk::reparse_index_key(tag, file);
+  return remove_from_index(transaction, volume, u"$Reparse", u"$R", bytes_of(key));
+}
+
 Result<> forget_references(Transaction& transaction, Volume& volume, Attributes& file) {
   const FileReference reference = file.file();
   if (file.find(AttributeType::ReparsePoint)) {
     const auto reparse = read_small_value(volume, reference, AttributeType::ReparsePoint);
     if (reparse && reparse->size() >= sizeof(ondisk::ReparseHeader)) {
       const uint32_t tag = struct_at<ondisk::ReparseHeader>(ByteView(*reparse)).tag.get();
-      const auto key = ondisk::reparse_index_key(tag, reference);
-      TRY(remove_from_index(transaction, volume, u"$Reparse", u"$R", bytes_of(key)));
+      TRY(unlist_reparse_point(transaction, volume, tag, reference));
     }
   }
   const auto object_id = file.find(AttributeType::ObjectId);
@@ -164,52 +170,6 @@ Result<> forget_references(Transaction& transaction, Volume& volume, Attributes&
     TRY(remove_from_index(transaction, volume, u"$ObjId", u"$O", key));
   }
   return {};
-}
-
-// Links.
-
-FileKind kind_of(uint32_t reparse_tag, bool is_directory) {
-  switch (reparse_tag) {
-    case ReparseTag::LxSymlink:
-    case ReparseTag::Symlink:
-    case ReparseTag::MountPoint:
-      return FileKind::Symlink;
-    case ReparseTag::LxFifo:
-      return FileKind::Fifo;
-    case ReparseTag::LxChr:
-      return FileKind::CharacterDevice;
-    case ReparseTag::LxBlk:
-      return FileKind::BlockDevice;
-    case ReparseTag::AfUnix:
-      return FileKind::Socket;
-    default:
-      return is_directory ? FileKind::Directory : FileKind::File;
-  }
-}
-
-namespace {
-
-/// A Windows path in the words of Linux: slashes, and without the object manager's prefix.
-std::string linux_path(std::u16string path) {
-  for (const std::u16string_view prefix : {u"\\??\\", u"\\\\?\\"}) {
-    if (path.starts_with(prefix)) path.erase(0, prefix.size());
-  }
-  std::replace(path.begin(), path.end(), u'\\', u'/');
-  if (path.size() > 1 && path.back() == u'/') path.pop_back();
-  return ondisk::to_display(path);
-}
-
-}  // namespace
-
-Result<std::string> link_target(ByteView reparse_value, FileReference file) {
-  const auto point =
-      TRY(ondisk::ReparsePointView::parse(reparse_value, {"reparse point", file.raw(), 0}));
-  if (point.tag() == ReparseTag::LxSymlink) return ondisk::lx_symlink_target(point);
-  if (point.tag() != ReparseTag::Symlink && point.tag() != ReparseTag::MountPoint) {
-    return NtStatus::IoReparseTagInvalid;
-  }
-  const auto link = TRY(ondisk::windows_link(point));
-  return linux_path(link.substitute_name);
 }
 
 }  // namespace ntfs

@@ -11,6 +11,9 @@
 
 namespace ntfs {
 
+/// What a record may carry of a reparse point beside the rest of it.
+constexpr size_t kResidentReparseBytes = 320;
+
 /// Makes the value, resident where it fits with `resident_limit` bytes. The attribute must not
 /// exist.
 Result<> insert_small_value(Transaction& transaction, Volume& volume, FileReference file,
@@ -26,15 +29,13 @@ void put_linux_metadata(const LinuxMetadata& metadata, std::vector<ondisk::Ea>& 
 
 /// The reference of a file in $Extend by its name ("$Reparse"); ObjectNameNotFound.
 Result<FileReference> find_in_extend(Volume& volume, std::u16string_view name);
-/// Lists a new reparse point in $Reparse, where the volume has that file.
+/// Lists a reparse point in $Reparse, where the volume has that file, unless it is listed already.
 Result<> list_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
                             FileReference file);
+/// Takes one out of that list, if it is there.
+Result<> unlist_reparse_point(Transaction& transaction, Volume& volume, uint32_t tag,
+                              FileReference file);
 /// Takes a file that is freed out of the indexes of reparse points and object ids.
 Result<> forget_references(Transaction& transaction, Volume& volume, Attributes& file);
-
-/// What a symbolic link's value leads to, for Linux. IoReparseTagInvalid: not a link.
-Result<std::string> link_target(ByteView reparse_value, FileReference file);
-/// The kind of file that a reparse tag stands for; File or Directory for tags of other kinds.
-FileKind kind_of(uint32_t reparse_tag, bool is_directory);
 
 }  // namespace ntfs

@@ -8,7 +8,7 @@
 namespace ntfs::testing {
 namespace {
 
-constexpr OpenedStore::Shape kShape{uint64_t{16} << 20, 4096, OpensLock::Yes, DeviceContent::Zeroed,
+const OpenedStore::Shape kShape{uint64_t{16} << 20, 4096, OpensLock::Yes, DeviceContent::Zeroed,
                                     true};
 constexpr uint32_t kAll = kReadWrite | AccessMask::ReadAttributes;
 

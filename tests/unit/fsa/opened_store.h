@@ -60,6 +60,7 @@ class OpenedStore {
     OpensLock opens_lock = OpensLock::Yes;
     DeviceContent content = DeviceContent::Zeroed;
     bool reflink = false;
+    std::string mount_point = "";
   };
 
   explicit OpenedStore(const Shape& shape) : shape_(shape) {
@@ -81,6 +82,7 @@ class OpenedStore {
     options.volume.access = access;
     options.volume.commit_interval = std::chrono::hours(1);
     options.opens_lock = shape_.opens_lock;
+    options.mount_point = shape_.mount_point;
     std::string why_not;
     auto store = ObjectStore::mount(*device_, options, why_not);
     ASSERT_TRUE(store) << name_of(store.error()) << " " << why_not;
