@@ -51,10 +51,11 @@ struct stat brief_attributes(const DirectoryEntry& entry) {
   using Attributes = ondisk::FileAttributes;
   struct stat brief {};
   brief.st_ino = shown_number(entry.reference);
-  if ((entry.file_attributes & Attributes::ReparsePoint) == 0) {
-    constexpr uint32_t kDirectory = Attributes::FileNameIndexPresent | Attributes::Directory;
-    brief.st_mode = (entry.file_attributes & kDirectory) != 0 ? S_IFDIR : S_IFREG;
-  }
+  constexpr uint32_t kDirectory = Attributes::FileNameIndexPresent | Attributes::Directory;
+  const bool is_directory = (entry.file_attributes & kDirectory) != 0;
+  // Special files of Interix have the system attribute.
+  const uint32_t special = Attributes::ReparsePoint | (is_directory ? 0 : Attributes::System);
+  if ((entry.file_attributes & special) == 0) brief.st_mode = is_directory ? S_IFDIR : S_IFREG;
   return brief;
 }
 

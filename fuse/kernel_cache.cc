@@ -40,6 +40,11 @@ void KernelCache::drop_attributes(fuse_ino_t node) {
   fuse_lowlevel_notify_inval_inode(session_, node, kNoData, 0);
 }
 
+void KernelCache::drop_name(fuse_ino_t directory, const std::string& name) {
+  // A failure means that the kernel does not know it.
+  fuse_lowlevel_notify_inval_entry(session_, directory, name.c_str(), name.size());
+}
+
 void KernelCache::run() {
   while (true) {
     Break next;

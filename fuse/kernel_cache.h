@@ -10,6 +10,7 @@
 
 #include <deque>
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "core/base/mutex.h"
@@ -36,6 +37,8 @@ class KernelCache {
   void drop(fuse_ino_t node);
   /// Makes the kernel ask for owner, mode and link count again. Waits for nothing.
   void drop_attributes(fuse_ino_t node);
+  /// Makes the kernel look a name up again before it uses it. Only in a `then`.
+  void drop_name(fuse_ino_t directory, const std::string& name);
 
  private:
   struct Break {

@@ -215,6 +215,7 @@ class ServedMount {
     options.compress_new_files = request_.options.compression;
     using Encrypted = VolumeOptions::Encrypted;
     if (request_.options.raw_encrypted) options.volume.encrypted = Encrypted::Raw;
+    options.mount_point = request_.directory == "/" ? "" : request_.directory;
     using UsnRecords = VolumeOptions::UsnRecords;
     options.volume.usn_records = request_.options.usn ? UsnRecords::Yes : UsnRecords::No;
     if (request_.options.remove_hiberfile) {

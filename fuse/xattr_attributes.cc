@@ -136,10 +136,16 @@ Result<> set_creation_time(const XattrTarget& target, ByteView value) {
 
 constexpr std::endian kNative = std::endian::native;
 constexpr std::endian kBig = std::endian::big;
+/// The system attribute can make a link or a special file of one: that is how Interix keeps them.
+template <SystemXattr::Get get, SystemXattr::Set set>
+constexpr SystemXattr attribute_bits(std::string_view name) {
+  return {.name = name, .get = get, .set = set, .effect = SystemXattr::Effect::TheFile};
+}
+
 constexpr std::array kNames = {
-    SystemXattr{"system.ntfs_attrib", get_attrib<kNative>, set_attrib<kNative>},
-    SystemXattr{"system.ntfs_attrib_be", get_attrib<kBig>, set_attrib<kBig>},
-    SystemXattr{"system.dos_attrib", get_dos_attrib, set_dos_attrib},
+    attribute_bits<get_attrib<kNative>, set_attrib<kNative>>("system.ntfs_attrib"),
+    attribute_bits<get_attrib<kBig>, set_attrib<kBig>>("system.ntfs_attrib_be"),
+    attribute_bits<get_dos_attrib, set_dos_attrib>("system.dos_attrib"),
     SystemXattr{"system.ntfs_times", get_times<kNative>, set_times<kNative>},
     SystemXattr{"system.ntfs_times_be", get_times<kBig>, set_times<kBig>},
     SystemXattr{"system.ntfs_crtime", get_creation_time<kNative>, set_creation_time<kNative>},

@@ -30,6 +30,8 @@ struct SystemXattr {
   using Remove = Result<> (*)(const XattrTarget& target);
   enum class Listed { No, WhereItHasAValue };
   enum class RemoveOfNone { IsAnError, Succeeds };
+  /// What changes with it. TheFile: what it holds, or even what kind of file it is.
+  enum class Effect { ItsValue, TheFile };
 
   std::string_view name;  ///< all of it: "system.ntfs_attrib"
   Get get = nullptr;
@@ -37,6 +39,7 @@ struct SystemXattr {
   Remove remove = nullptr;
   Listed listed = Listed::No;
   RemoveOfNone remove_of_none = RemoveOfNone::IsAnError;
+  Effect effect = Effect::ItsValue;
 };
 
 /// What a value that is set may find: XATTR_CREATE and XATTR_REPLACE of setxattr(2).
@@ -54,5 +57,8 @@ std::span<const SystemXattr> encryption_xattrs();
 std::span<const SystemXattr> posix_acl_xattrs();
 /// Security descriptors: xattr_security.cc.
 std::span<const SystemXattr> security_xattrs();
+
+/// Reparse points: xattr_reparse.cc.
+std::span<const SystemXattr> reparse_xattrs();
 
 }  // namespace ntfs::frontend

@@ -3,7 +3,10 @@
 #include <sys/xattr.h>
 
 #include <array>
+#include <functional>
+#include <string>
 
+#include "fuse/name_encoding.h"
 #include "fuse/reply.h"
 #include "fuse/xattr_streams.h"
 
@@ -12,8 +15,8 @@ namespace ntfs::frontend {
 namespace {
 
 constexpr std::array kFamilies = {
-    attribute_xattrs, ea_xattrs,       encryption_xattrs,
-    posix_acl_xattrs, security_xattrs, stream_list_xattrs,
+    attribute_xattrs, ea_xattrs,       encryption_xattrs,  posix_acl_xattrs,
+    reparse_xattrs,   security_xattrs, stream_list_xattrs,
 };
 
 /// Null when there is no such name.
@@ -77,22 +80,55 @@ void on_listxattr(fuse_req_t request, fuse_ino_t node, size_t room) {
   answer(reply, text_bytes(*names), room);
 }
 
+using Change = std::function<Result<>(const XattrTarget&)>;
+
+/// Makes a change after which the file may be of another kind (a link, say), or have other data.
+/// The kernel takes a file of another kind for broken, unless it looks the names up again.
+Result<> remake(const XattrTarget& target, const Change& change) {
+  ObjectStore& store = target.filesystem.store();
+  KernelCache& kernel = target.filesystem.kernel_cache();
+  const FileReference file = target.file->reference();
+  const FileInformation before = TRY(store.query_information(*target.file));
+  TRY(change(target));
+  kernel.drop(node_of(file));
+  const FileInformation now = TRY(store.query_information(*target.file));
+  if (now.kind == before.kind) return {};
+  const std::vector<NameInDirectory> names = TRY(store.names_of(file));
+  for (const NameInDirectory& each : names) {
+    kernel.drop_name(node_of(each.directory), name_bytes(each.name));
+  }
+  return {};
+}
+
+void answer_change(fuse_req_t request, fuse_ino_t node, std::string_view name, Change change) {
+  const auto target = target_of(request, node);
+  if (!target) return Reply(request).status(target.error());
+  const SystemXattr* entry = find_system_xattr(name);
+  if (entry == nullptr || entry->effect == SystemXattr::Effect::ItsValue) {
+    return Reply(request).result(change(*target));
+  }
+  target->filesystem.kernel_cache().break_then(
+      node, [request, target = *target, change = std::move(change)] {
+        Reply(request).result(remake(target, change));
+      });
+}
+
 void on_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value,
                  size_t length, int flags) {
-  Reply reply(request);
-  const auto target = target_of(request, node);
-  if (!target) return reply.status(target.error());
   XattrPolicy policy = XattrPolicy::CreateOrReplace;
   if ((flags & XATTR_CREATE) != 0) policy = XattrPolicy::Create;
   if ((flags & XATTR_REPLACE) != 0) policy = XattrPolicy::Replace;
-  reply.result(set_xattr(*target, name, text_bytes({value, length}), policy));
+  answer_change(request, node, name,
+                [name = std::string(name), value = std::string(value, length),
+                 policy](const XattrTarget& target) {
+                  return set_xattr(target, name, text_bytes(value), policy);
+                });
 }
 
 void on_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
-  Reply reply(request);
-  const auto target = target_of(request, node);
-  if (!target) return reply.status(target.error());
-  reply.result(remove_xattr(*target, name));
+  answer_change(request, node, name, [name = std::string(name)](const XattrTarget& target) {
+    return remove_xattr(target, name);
+  });
 }
 
 }  // namespace

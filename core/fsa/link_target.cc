@@ -92,37 +92,46 @@ bool is_drive(std::u16string_view name) {
          (name.size() == 2 || name[2] == u'\\');
 }
 
-/// Whether the user says where a drive is.
-Result<bool> has_drive(Volume& volume, std::u16string_view drive) {
-  const auto drives = TRY(find_entry(volume, kRoot, kDrives, IndexTree::NameMatch::Exact));
-  if (!drives) return false;
-  const auto found = find_entry(volume, drives->reference, drive, IndexTree::NameMatch::IgnoreCase);
-  return found && found->has_value();
-}
-
 std::string join(std::string_view root, std::string_view path) {
   return fmt::format("{}{}{}", root, path.empty() && !root.empty() ? "" : "/", path);
+}
+
+std::string append(std::string text, std::string_view path) {
+  if (!path.empty()) text += fmt::format("/{}", path);
+  return text;
+}
+
+/// The name under which the user says where a drive is, if he does.
+Result<std::optional<std::u16string>> find_drive(Volume& volume, std::u16string_view drive) {
+  std::optional<std::u16string> name;
+  const auto drives = TRY(find_entry(volume, kRoot, kDrives, IndexTree::NameMatch::Exact));
+  if (!drives) return name;
+  const auto found = find_entry(volume, drives->reference, drive, IndexTree::NameMatch::IgnoreCase);
+  if (found && found->has_value()) name = (*found)->name;
+  return name;
+}
+
+std::string with_slashes(std::u16string_view path) {
+  std::u16string text(path);
+  std::replace(text.begin(), text.end(), u'\\', u'/');
+  return ondisk::name_bytes(text);
+}
+
+/// Where the user is asked to say where another drive or volume is.
+std::string place_of(std::string_view root, std::u16string_view drive) {
+  return join(root, append(ondisk::name_bytes(kDrives), with_slashes(drive)));
 }
 
 Result<std::string> target_on_drive(Volume& volume, std::string_view root,
                                     std::u16string_view target) {
   const std::u16string_view drive = target.substr(0, 2);
   const std::u16string_view path = target.substr(std::min<size_t>(3, target.size()));
-  const bool is_elsewhere = TRY(has_drive(volume, drive));
-  Walk found;
-  if (!is_elsewhere) found = TRY(walk(volume, kRoot, path));
+  const auto elsewhere = TRY(find_drive(volume, drive));
+  if (elsewhere) return append(place_of(root, *elsewhere), with_slashes(path));
+  const Walk found = TRY(walk(volume, kRoot, path));
   // The root alone is no sign of this volume: all have one.
-  if (!is_elsewhere && found.is_found && !found.path.empty()) return join(root, found.path);
-  std::u16string there = std::u16string(kDrives) + u'/' + std::u16string(drive);
-  std::string text = join(root, ondisk::name_bytes(there));
-  std::string rest = found.path;
-  if (is_elsewhere) {
-    there = path;
-    std::replace(there.begin(), there.end(), u'\\', u'/');
-    rest = ondisk::name_bytes(there);
-  }
-  if (!rest.empty()) text += '/' + rest;
-  return text;
+  if (found.is_found && !found.path.empty()) return join(root, found.path);
+  return append(place_of(root, drive), found.path);
 }
 
 Result<std::string> target_of_windows(Volume& volume, std::string_view root, FileReference link,
@@ -137,11 +146,7 @@ Result<std::string> target_of_windows(Volume& volume, std::string_view root, Fil
     }
   }
   if (is_drive(target)) return target_on_drive(volume, root, target);
-  if (target.starts_with(u"Volume{")) {
-    std::u16string there = std::u16string(kDrives) + u'/' + std::u16string(target);
-    std::replace(there.begin(), there.end(), u'\\', u'/');
-    return join(root, ondisk::name_bytes(there));
-  }
+  if (target.starts_with(u"Volume{")) return place_of(root, target);
   const bool is_from_root = target.starts_with(u'\\') && !target.starts_with(u"\\\\");
   if (is_from_root) {
     const Walk found = TRY(walk(volume, kRoot, target));

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/ondisk/reparse_point.h"
 #include "fuse/commands/exit_codes.h"
 #include "fuse/commands/opened_volume.h"
 #include "fuse/name_encoding.h"
@@ -14,7 +15,7 @@ namespace ntfs::frontend {
 namespace {
 
 void print_json(const std::string& name, const FileInformation& information) {
-  const nlohmann::json line = {
+  nlohmann::json line = {
       {"name", name},
       {"type", name_of(information.kind)},
       {"file_reference", information.reference.raw()},
@@ -24,6 +25,10 @@ void print_json(const std::string& name, const FileInformation& information) {
       {"attributes", information.file_attributes},
       {"last_write_time", format_time(information.last_write_time)},
   };
+  if (information.reparse_tag != 0) {
+    line["reparse_tag"] = information.reparse_tag;
+    line["reparse_tag_name"] = ondisk::name_of_reparse_tag(information.reparse_tag);
+  }
   fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -34,10 +39,14 @@ void print_line(const std::string& name, const FileInformation& information,
     fmt::print("{}\n", name);
     return;
   }
-  fmt::print("{:<10} {:>4} {:>14} {} {:>8}:{:<5} {}\n", name_of(information.kind),
+  const std::string tag =
+      information.reparse_tag != 0
+          ? fmt::format(" [{}]", ondisk::name_of_reparse_tag(information.reparse_tag))
+          : "";
+  fmt::print("{:<10} {:>4} {:>14} {} {:>8}:{:<5} {}{}\n", name_of(information.kind),
              information.link_count, information.file_size,
              format_time(information.last_write_time), information.reference.record(),
-             information.reference.sequence(), name);
+             information.reference.sequence(), name, tag);
 }
 
 /// Lists what it can; the first error decides the exit code.

@@ -63,7 +63,10 @@ nlohmann::json to_json(const FileInformation& information, const std::string& pa
   if (metadata.gid) object["gid"] = *metadata.gid;
   if (metadata.mode) object["mode"] = fmt::format("{:o}", *metadata.mode);
   if (metadata.device) object["device"] = *metadata.device;
-  if (information.reparse_tag != 0) object["reparse_tag"] = information.reparse_tag;
+  if (information.reparse_tag != 0) {
+    object["reparse_tag"] = information.reparse_tag;
+    object["reparse_tag_name"] = ondisk::name_of_reparse_tag(information.reparse_tag);
+  }
   if (!target.empty()) object["target"] = target;
   return object;
 }

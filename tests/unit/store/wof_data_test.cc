@@ -118,8 +118,12 @@ TEST_F(WofDataTest, EntriesAreLongerWhereTheFileHas4GiB) {
   const auto wof = open(repeated<le64>(packed, kChunks), WofFormat::Lzx, kChunks * plain.size());
   EXPECT_EQ(read(*wof, (kChunks - 1) * plain.size(), 40'000).bytes, plain);
   EXPECT_EQ(read(*wof, 0, plain.size()).bytes, plain);
-  const auto less =
-      open(repeated<le32>(packed, kChunks), WofFormat::Lzx, kChunks * plain.size() - 1);
+  ByteVector stream = repeated<le32>(packed, kChunks);
+  const ByteVector last =
+      compress_lzx(ByteView(plain).first(plain.size() - 1), plain.size(), {LzxBlock::Verbatim});
+  stream.resize(stream.size() - packed.size());
+  stream.insert(stream.end(), last.begin(), last.end());
+  const auto less = open(stream, WofFormat::Lzx, kChunks * plain.size() - 1);
   EXPECT_EQ(read(*less, (kChunks - 1) * plain.size(), 40'000).bytes.size(), plain.size() - 1);
 }
 
