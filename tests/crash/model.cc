@@ -288,6 +288,23 @@ bool Model::clone(const Operation& operation) {
   return true;
 }
 
+bool Model::set_link(const Operation& operation) {
+  const auto name = names_.find(operation.path);
+  if (name == names_.end()) return false;
+  const uint32_t id = name->second;
+  File& file = files_.at(id);
+  const bool is_empty = file.kind == FileKind::File && contents_.at(id)->empty();
+  if (file.kind != FileKind::Symlink && (!is_empty || operation.target.empty())) return false;
+  file.target = operation.target;
+  file.kind = operation.target.empty() ? FileKind::File : FileKind::Symlink;
+  if (file.kind == FileKind::Symlink) {
+    contents_.erase(id);
+  } else {
+    contents_[id] = std::make_shared<ByteVector>();
+  }
+  return true;
+}
+
 bool Model::apply(const Operation& operation, size_t number) {
   switch (operation.kind) {
     case Kind::Create:
@@ -307,6 +324,8 @@ bool Model::apply(const Operation& operation, size_t number) {
       return unlink_open(operation.path, number);
     case Kind::Clone:
       return clone(operation);
+    case Kind::SetLink:
+      return set_link(operation);
     case Kind::RemoveDirectory: {
       if (operation.path.empty() || !is_directory(operation.path)) return false;
       if (!is_empty(operation.path)) return false;

@@ -60,6 +60,7 @@ class Model {
   bool unlink_open(const std::string& path, size_t number);
   bool change_data(const Operation& operation, size_t number);
   bool clone(const Operation& operation);
+  bool set_link(const Operation& operation);
   void move(const std::string& from, const std::string& to);
   void drop(uint32_t file);
 

@@ -6,18 +6,19 @@
 #include <algorithm>
 #include <array>
 
+#include "core/ondisk/reparse_point.h"
 #include "tests/crash/recording_device.h"
 
 namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 27> kNames = {
-    "create",       "mkdir",         "symlink",        "mkfifo",   "write",       "write-through",
-    "write-smooth", "write-by-open", "append",         "truncate", "punch",       "allocate",
-    "reserve",      "zero",          "zero-within",    "clone",    "compress",    "set-mode",
-    "rename",       "exchange",      "link",           "unlink",   "unlink-open", "rmdir",
-    "fsync",        "checkpoint",    "bare-checkpoint"};
+constexpr std::array<std::string_view, 28> kNames = {
+    "create",       "mkdir",         "symlink",     "mkfifo",         "write",    "write-through",
+    "write-smooth", "write-by-open", "append",      "truncate",       "punch",    "allocate",
+    "reserve",      "zero",          "zero-within", "clone",          "compress", "set-mode",
+    "set-link",     "rename",        "exchange",    "link",           "unlink",   "unlink-open",
+    "rmdir",        "fsync",         "checkpoint",  "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -174,6 +175,24 @@ Result<> Performer::clone(const Operation& operation) {
   return done.error();
 }
 
+Result<> Performer::set_link(const Operation& operation) {
+  const FilePtr file = TRY(find(operation.path));
+  const FileInformation information = TRY(store_.query_information(*file));
+  const bool is_link = information.kind == FileKind::Symlink;
+  const bool is_empty = information.kind == FileKind::File && information.file_size == 0;
+  if (!is_link && (!is_empty || operation.target.empty())) return NtStatus::InvalidParameter;
+  OpenParameters parameters;
+  parameters.desired_access = AccessMask::WriteAttributes;
+  auto open = TRY(store_.open(file, parameters));
+  const ByteVector value = operation.target.empty()
+                               ? ondisk::build_reparse_point(ondisk::ReparseTag::LxSymlink, {})
+                               : TRY(ondisk::build_lx_symlink(operation.target));
+  const Result<> done = operation.target.empty() ? store_.delete_reparse_point(*open, value)
+                                                 : store_.set_reparse_point(*open, value);
+  store_.close(std::move(open));
+  return done;
+}
+
 Result<> Performer::write_by_open(const Operation& operation, size_t number) {
   using Text = WriteByOpenText;
   const std::string_view how = operation.target;
@@ -271,6 +290,8 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return unlink_open(operation, number);
     case Kind::Clone:
       return clone(operation);
+    case Kind::SetLink:
+      return set_link(operation);
     case Kind::WriteByOpen:
       return write_by_open(operation, number);
     case Kind::Fsync:

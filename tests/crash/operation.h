@@ -29,6 +29,7 @@ struct Operation {
     Clone,          ///< path, offset, length; target: a file that gets the same part of it
     Compress,       ///< path; offset: 1 on, 0 off
     SetMode,        ///< path, offset: the mode
+    SetLink,        ///< path of a symlink or an empty file; target; none: no link from now on
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
     Link,           ///< path, target: the new name
@@ -92,6 +93,7 @@ class Performer {
   Result<> create(const Operation& operation);
   Result<> allocate(File& file, uint64_t offset, uint64_t length, ObjectStore::KeepSize keep);
   Result<> clone(const Operation& operation);
+  Result<> set_link(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
   Result<> write_by_open(const Operation& operation, size_t number);
   Result<> change_names(const Operation& operation);

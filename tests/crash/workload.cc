@@ -163,6 +163,7 @@ const std::vector<Operation>& pair_table() {
       {Kind::MakeDirectory, "B/D", "", 0, 0},
       {Kind::MakeDirectory, "A/new", "", 0, 0},
       {Kind::MakeSymlink, "A/new", "B/bar", 0, 0},
+      {Kind::SetLink, "sym", "B/bar and somewhere else", 0, 0},
       {Kind::MakeFifo, "B/pipe", "", 0, 0},
       {Kind::Append, "A/foo", "", 0, 4000},
       {Kind::Append, "A/small", "", 0, 100},
@@ -421,7 +422,7 @@ Operation random_data_operation(Dice& dice, const Paths& paths) {
 }
 
 Operation random_name_operation(Dice& dice, const Paths& paths) {
-  switch (dice.below(16)) {
+  switch (dice.below(18)) {
     case 0:
     case 1:
     case 2:
@@ -449,6 +450,10 @@ Operation random_name_operation(Dice& dice, const Paths& paths) {
       return {Kind::UnlinkOpen, some_file(dice, paths), "", 0, 0};
     case 14:
       return {Kind::RemoveDirectory, dice.pick(paths.directories), "", 0, 0};
+    case 15:
+      return {Kind::SetLink, some_name(dice, paths), std::string(1 + dice.size(900), 's'), 0, 0};
+    case 16:
+      return {Kind::SetLink, some_name(dice, paths), "", 0, 0};
     default:
       return {Kind::SetMode, some_file(dice, paths), "", dice.below(01000), 0};
   }

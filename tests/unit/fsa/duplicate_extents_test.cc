@@ -9,7 +9,7 @@ namespace ntfs::testing {
 namespace {
 
 const OpenedStore::Shape kShape{uint64_t{16} << 20, 4096, OpensLock::Yes, DeviceContent::Zeroed,
-                                    true};
+                                true};
 constexpr uint32_t kAll = kReadWrite | AccessMask::ReadAttributes;
 
 /// A store whose files may share clusters, with "file", 64 KiB of data, and "other", empty.
