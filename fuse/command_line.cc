@@ -116,7 +116,7 @@ class CommandLine {
                             "ntfs-wal format disk.img --size 10G --label Data");
     add_source(command, format_.source);
     add_size(command, "--size", format_.size_bytes, "of the volume; creates an image file");
-    add_size(command, "--cluster-size", format_.cluster_size, "512 to 64K");
+    add_size(command, "--cluster-size", format_.cluster_size, "512 to 2M");
     add_size(command, "--sector-size", format_.sector_size, "512 or 4096");
     add_size(command, "--record-size", format_.record_size, "of file records: 1K or 4K");
     add_size(command, "--log-size", format_.log_size, "of $LogFile");

@@ -20,9 +20,9 @@
 namespace ntfs::frontend {
 
 constexpr uint64_t kMftNode = uint64_t{1} << 48;
+constexpr uint64_t kRootNode = 1;
+constexpr uint64_t kRootRecord = 5;
 constexpr uint64_t node_of(FileReference reference) {
-  constexpr uint64_t kRootNode = 1;
-  constexpr uint64_t kRootRecord = 5;
   switch (reference.record()) {
     case kRootRecord:
       return kRootNode;
@@ -32,6 +32,19 @@ constexpr uint64_t node_of(FileReference reference) {
       return kMftNode;
     default:
       return reference.record();
+  }
+}
+/// The other way round.
+constexpr uint64_t record_of(uint64_t node) {
+  switch (node) {
+    case kRootNode:
+      return kRootRecord;
+    case kRootRecord:
+      return kRootNode;
+    case kMftNode:
+      return 0;
+    default:
+      return node;
   }
 }
 /// st_ino: the record's number, which tools of NTFS show, too.
@@ -55,7 +68,6 @@ class InodeTable {
 
  private:
   static constexpr size_t kShards = 16;
-  static constexpr uint64_t kRootNode = 1;
 
   struct Entry {
     FilePtr file;

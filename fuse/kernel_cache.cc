@@ -22,7 +22,7 @@ void KernelCache::break_then(fuse_ino_t node, std::function<void()> then) {
   {
     const MutexLock lock(mutex_);
     if (!stopping_) {
-      breaks_.push_back({node, std::move(then)});
+      breaks_.push_back({node, std::move(then), {}});
       changed_.notify_one();
       return;
     }
@@ -45,6 +45,13 @@ void KernelCache::drop_name(fuse_ino_t directory, const std::string& name) {
   fuse_lowlevel_notify_inval_entry(session_, directory, name.c_str(), name.size());
 }
 
+void KernelCache::forget_name(fuse_ino_t directory, std::string name) {
+  const MutexLock lock(mutex_);
+  if (stopping_) return;
+  breaks_.push_back({directory, {}, std::move(name)});
+  changed_.notify_one();
+}
+
 void KernelCache::run() {
   while (true) {
     Break next;
@@ -54,6 +61,11 @@ void KernelCache::run() {
       if (breaks_.empty()) return;
       next = std::move(breaks_.front());
       breaks_.pop_front();
+    }
+    if (!next.name.empty()) {
+      // A failure means that the kernel does not know the name.
+      fuse_lowlevel_notify_inval_entry(session_, next.node, next.name.data(), next.name.size());
+      continue;
     }
     drop(next.node);
     next.then();

@@ -39,11 +39,15 @@ class KernelCache {
   void drop_attributes(fuse_ino_t node);
   /// Makes the kernel look a name up again before it uses it. Only in a `then`.
   void drop_name(fuse_ino_t directory, const std::string& name);
+  /// Makes the kernel forget where a name leads: another name of the same file was removed, of
+  /// which it does not know that the two go together. Later, on the thread of the cache.
+  void forget_name(fuse_ino_t directory, std::string name) EXCLUDES(mutex_);
 
  private:
   struct Break {
     fuse_ino_t node = 0;
     std::function<void()> then;
+    std::string name;  ///< not empty: to be forgotten, in the directory `node`
   };
   void run() EXCLUDES(mutex_);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 
@@ -102,7 +103,20 @@ Result<Node> find_stream(Filesystem& filesystem, const FilePtr& file, std::u16st
   return Node{file, nullptr};
 }
 
+/// "." is the file of a node that was forgotten, ".." the directory of one: so the kernel finds
+/// what a handle leads to (open_by_handle_at(2), NFS). It compares the generation itself.
+Result<FilePtr> find_by_handle(Filesystem& filesystem, fuse_ino_t node, std::string_view name) {
+  if (name == ".") return filesystem.store().find_by_record(record_of(node));
+  const FilePtr directory = TRY(filesystem.file(node));
+  const FileReference above = TRY(filesystem.store().query_parent(*directory));
+  return filesystem.store().file(above);
+}
+
 Result<Node> find(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+  if (name == "." || name == "..") {
+    FilePtr file = TRY(find_by_handle(filesystem, parent, name));
+    return Node{std::move(file), nullptr};
+  }
   const FilePtr directory = TRY(filesystem.file(parent));
   if (!is_stream_path(name, filesystem.options().streams)) {
     const std::u16string units = TRY(name_from_kernel(name));
@@ -114,6 +128,23 @@ Result<Node> find(Filesystem& filesystem, fuse_ino_t parent, std::string_view na
   return find_stream(filesystem, file, path.stream);
 }
 
+/// Whether `name` may be the short name of a file.
+bool looks_short(std::string_view name) {
+  constexpr size_t kMostBytes = 36;  // 12 characters, UTF-8
+  const auto is_small = [](char unit) { return unit >= 'a' && unit <= 'z'; };
+  return name.size() <= kMostBytes && std::ranges::none_of(name, is_small);
+}
+
+/// The long name that goes with the short name `name`; "" when that is none.
+std::string long_name_beside(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+  if (!looks_short(name)) return {};
+  const auto directory = filesystem.file(parent);
+  const auto units = name_from_kernel(name);
+  if (!directory || !units) return {};
+  const auto found = filesystem.store().query_long_name(**directory, *units);
+  return found && *found != *units ? name_bytes(*found) : std::string();
+}
+
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request);
   Filesystem& filesystem = filesystem_of(request);
@@ -121,12 +152,14 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   if (!node && node.error() != NtStatus::ObjectNameNotFound) return reply.status(node.error());
   if (!node) {
     fuse_entry_param absent{};  // with node id 0: the kernel may remember that there is none
-    absent.entry_timeout = filesystem.absence_timeout();
+    absent.entry_timeout = looks_short(name) ? 0 : filesystem.absence_timeout();
     reply.entry(absent);
     return;
   }
-  const auto entry = filesystem.look_up(*node, name);
+  auto entry = filesystem.look_up(*node, name);
   if (!entry) return reply.status(entry.error());
+  // It goes with its long name, and the kernel does not know that.
+  if (!long_name_beside(filesystem, parent, name).empty()) entry->entry_timeout = 0;
   if (!reply.entry(*entry)) filesystem.take_back(*entry);
 }
 
@@ -279,7 +312,9 @@ Result<> remove(Filesystem& filesystem, fuse_ino_t parent, std::string_view name
   }
   const FilePtr directory = TRY(filesystem.file(parent));
   const std::u16string units = TRY(name_from_kernel(name));
+  const std::string long_name = long_name_beside(filesystem, parent, name);
   TRY(filesystem.store().remove(*directory, units, kind));
+  if (!long_name.empty()) filesystem.kernel_cache().forget_name(parent, long_name);
   filesystem.count_directory_change(parent);
   return {};
 }
@@ -325,7 +360,11 @@ Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsi
   const FilePtr to_directory = TRY(filesystem.file(to.parent));
   const std::u16string from_name = TRY(name_from_kernel(from.name));
   const std::u16string to_name = TRY(name_from_kernel(to.name));
+  const std::string from_long = long_name_beside(filesystem, from.parent, from.name);
+  const std::string to_long = long_name_beside(filesystem, to.parent, to.name);
   TRY(filesystem.store().rename(*from_directory, from_name, *to_directory, to_name, mode));
+  if (!from_long.empty()) filesystem.kernel_cache().forget_name(from.parent, from_long);
+  if (!to_long.empty()) filesystem.kernel_cache().forget_name(to.parent, to_long);
   filesystem.count_directory_change(from.parent);
   filesystem.count_directory_change(to.parent);
   TRY(update_hidden_at(filesystem, to));

@@ -151,7 +151,8 @@ void Session::on_init(void* user_data, fuse_conn_info* connection) {
 void Session::initialize(fuse_conn_info& connection) {
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS |
                     FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
+                    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR |
+                    FUSE_CAP_EXPORT_SUPPORT;
   if (options_.writeback) wanted |= FUSE_CAP_WRITEBACK_CACHE;
   if (options_.posix_acls) wanted |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
   if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;

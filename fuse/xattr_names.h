@@ -51,6 +51,10 @@ std::span<const SystemXattr> attribute_xattrs();
 std::span<const SystemXattr> ea_xattrs();
 /// ntfs.streams.list, for paths that name streams: xattr_streams.cc.
 std::span<const SystemXattr> stream_list_xattrs();
+/// Object ids: xattr_object_id.cc.
+std::span<const SystemXattr> object_id_xattrs();
+/// Short names: xattr_short_name.cc.
+std::span<const SystemXattr> short_name_xattrs();
 /// Encrypted files: xattr_encryption.cc.
 std::span<const SystemXattr> encryption_xattrs();
 /// POSIX access control lists: xattr_posix_acls.cc.

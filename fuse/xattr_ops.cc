@@ -15,8 +15,8 @@ namespace ntfs::frontend {
 namespace {
 
 constexpr std::array kFamilies = {
-    attribute_xattrs, ea_xattrs,       encryption_xattrs,  posix_acl_xattrs,
-    reparse_xattrs,   security_xattrs, stream_list_xattrs,
+    attribute_xattrs, ea_xattrs,       encryption_xattrs, object_id_xattrs,   posix_acl_xattrs,
+    reparse_xattrs,   security_xattrs, short_name_xattrs, stream_list_xattrs,
 };
 
 /// Null when there is no such name.

@@ -100,6 +100,8 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_FILE_IS_A_DIRECTORY";
     case NtStatus::NotSupported:
       return "STATUS_NOT_SUPPORTED";
+    case NtStatus::DuplicateName:
+      return "STATUS_DUPLICATE_NAME";
     case NtStatus::NotSameDevice:
       return "STATUS_NOT_SAME_DEVICE";
     case NtStatus::OplockNotGranted:
@@ -150,6 +152,8 @@ std::string_view name_of(NtStatus status) {
       return "STATUS_JOURNAL_DELETE_IN_PROGRESS";
     case NtStatus::JournalNotActive:
       return "STATUS_JOURNAL_NOT_ACTIVE";
+    case NtStatus::ObjectIdNotFound:
+      return "STATUS_OBJECTID_NOT_FOUND";
     case NtStatus::JournalEntryDeleted:
       return "STATUS_JOURNAL_ENTRY_DELETED";
     case NtStatus::FileSystemLimitation:

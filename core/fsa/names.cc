@@ -57,6 +57,22 @@ Result<> check_name(std::u16string_view name, NameRules rules) {
   return rules == NameRules::Windows ? check_windows_name(name) : Result<>();
 }
 
+Result<> check_short_name(std::u16string_view name) {
+  constexpr std::u16string_view kNotShort = u"+,;=[] ";
+  constexpr size_t kMostStem = 8;
+  constexpr size_t kMostExtension = 3;
+  const size_t dot = std::min(name.find(u'.'), name.size());
+  const std::u16string_view stem = name.substr(0, dot);
+  const std::u16string_view extension = name.substr(std::min(dot + 1, name.size()));
+  const bool has_form = !stem.empty() && stem.size() <= kMostStem &&
+                        extension.size() <= kMostExtension &&
+                        (dot == name.size() || !extension.empty()) &&
+                        extension.find(u'.') == std::u16string_view::npos;
+  const bool is_short = has_form && name.find_first_of(kNotShort) == std::u16string_view::npos &&
+                        check_name(name, NameRules::Windows);
+  return is_short ? Result<>() : Result<>(NtStatus::InvalidParameter);
+}
+
 Result<PageRef> directory_record(Volume& volume, FileReference directory) {
   PageRef page = TRY(volume.mft().base_record(directory));
   if (!ondisk::FileRecordView::of_valid(page->bytes()).is_directory()) {
@@ -128,6 +144,18 @@ Result<> remove_one(Transaction& transaction, Attributes& file, IndexTree& direc
 
 }  // namespace
 
+Result<NamedEntry> long_entry(Attributes& file, IndexTree& directory, const NamedEntry& entry) {
+  if (entry.type != NameType::Dos) return entry;
+  const FileReference parent = directory.owner();
+  const auto name = TRY(find_file_name(file, [&](const FileNameView& value) {
+    return value.parent() == parent && value.name_type() == NameType::Win32;
+  }));
+  if (!name) return entry;
+  const std::u16string text = FileNameView::of_valid(name->key).name();
+  const auto found = TRY(find_entry(directory, text, IndexTree::NameMatch::Exact));
+  return found ? *found : entry;
+}
+
 Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                      const NamedEntry& entry) {
   const FileReference parent = directory.owner();
@@ -155,6 +183,13 @@ Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& dire
 // name goes first, which makes the room.
 Result<> replace_name(Transaction& transaction, Attributes& file, IndexTree& from_directory,
                       const NamedEntry& from, IndexTree& to_directory, const NamedEntry& to) {
+  if (from.type == NameType::Win32 && from_directory.owner() == to_directory.owner()) {
+    const auto own = TRY(find_entry(to_directory, to.name, IndexTree::NameMatch::Exact));
+    if (own && own->reference == file.file()) {
+      TRY(remove_name(transaction, file, from_directory, from));
+      return add_name(transaction, file, to_directory, to);
+    }
+  }
   const ByteVector value =
       ondisk::build_file_name(to_directory.owner(), to.duplicated, to.type, to.name);
   TRY(to_directory.insert(transaction, ondisk::build_entry(file.file(), value, std::nullopt)));

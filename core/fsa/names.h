@@ -31,6 +31,9 @@ struct NamedEntry {
 enum class NameRules { Posix, Windows };
 Result<> check_name(std::u16string_view name, NameRules rules);
 
+/// What a short name may not be. InvalidParameter. Source: MS-FSCC 2.1.5.2.1 "8.3 Filename".
+Result<> check_short_name(std::u16string_view name);
+
 /// The entry called `name` in a directory's index; nothing when there is none.
 Result<std::optional<NamedEntry>> find_entry(IndexTree& directory, std::u16string_view name,
                                              IndexTree::NameMatch match);
@@ -43,13 +46,16 @@ Result<PageRef> directory_record(Volume& volume, FileReference directory);
 /// The directory that has the file's first name; the root has itself.
 Result<FileReference> parent_of(Volume& volume, FileReference file);
 
+/// The entry of the long name where `entry` is that of a short one; else `entry`.
+Result<NamedEntry> long_entry(Attributes& file, IndexTree& directory, const NamedEntry& entry);
 /// Gives `file` a further name. ObjectNameCollision.
 Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                   const NamedEntry& entry);
-/// Takes the name away, with the DOS name that belongs to it.
+/// Takes the name away, and the short or long one that belongs to it.
 Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                      const NamedEntry& entry);
-/// Gives the file the name `to` in place of `from`. ObjectNameCollision.
+/// Gives the file the name `to` in place of `from`, a long one, which may be the short one that
+/// belongs to it. ObjectNameCollision.
 Result<> replace_name(Transaction& transaction, Attributes& file, IndexTree& from_directory,
                       const NamedEntry& from, IndexTree& to_directory, const NamedEntry& to);
 /// Sets the change time in $STANDARD_INFORMATION; the names repeat it when they are written next.

@@ -185,6 +185,9 @@ class ObjectStore {
   FilePtr file(FileReference reference) { return volume_->file(reference); }
   /// NotADirectory, ObjectNameNotFound.
   Result<FilePtr> lookup(File& directory, std::u16string_view name);
+  /// The file whose base record has that number, of whatever sequence number. ObjectNameNotFound:
+  /// there is none, or it has no name any more.
+  Result<FilePtr> find_by_record(uint64_t record);
   /// Adds a holder. ObjectNameNotFound when the file is gone.
   Result<> open(File& file);
   /// Takes a holder away; when none is left and the file has no name, it is freed.
@@ -222,6 +225,15 @@ class ObjectStore {
   /// into itself.
   Result<> rename(File& from_directory, std::u16string_view from, File& to_directory,
                   std::u16string_view to, RenameMode mode);
+  /// The short (8.3) name of the file, in capitals. ObjectNameNotFound.
+  Result<std::u16string> query_short_name(File& file);
+  /// The long name of the entry that `name` leads to, which may be the same. ObjectNameNotFound.
+  Result<std::u16string> query_long_name(File& directory, std::u16string_view name);
+  /// Gives the file a short name, or none (empty). InvalidParameter: not of that form, the long
+  /// name is none of Windows, the root. TooManyLinks: none of several names has one.
+  Result<> set_short_name(File& file, std::u16string_view name);
+  /// AccessDenied, too.
+  Result<> set_short_name(Open& open, std::u16string_view name);
   /// All entries in index order, without "." and "..", DOS names, and (unless shown) system files.
   Result<std::vector<DirectoryEntry>> query_directory(File& directory);
   /// The names of a file, without DOS ones.

@@ -2,6 +2,7 @@
 
 #include "core/fsa/names.h"
 #include "core/fsa/object_store.h"
+#include "core/ondisk/file_record.h"
 #include "core/store/index_tree.h"
 
 namespace ntfs {
@@ -16,6 +17,19 @@ Result<FilePtr> ObjectStore::lookup(File& directory, std::u16string_view name) {
   const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
   if (!entry) return NtStatus::ObjectNameNotFound;
   return volume_->file(entry->reference);
+}
+
+Result<FilePtr> ObjectStore::find_by_record(uint64_t record) {
+  const SharedLock lock(volume_->journal().metadata_lock());
+  const auto page = volume_->mft().record(record);
+  if (!page) {
+    return page.error() == NtStatus::EndOfFile ? NtStatus::ObjectNameNotFound : page.error();
+  }
+  const auto view = ondisk::FileRecordView::of_valid((*page)->bytes());
+  if (!view.in_use() || !view.is_base()) return NtStatus::ObjectNameNotFound;
+  FilePtr file = volume_->file(FileReference(record, view.sequence()));
+  if (file->is_unlinked()) return NtStatus::ObjectNameNotFound;
+  return file;
 }
 
 Result<std::vector<DirectoryEntry>> ObjectStore::query_directory(File& directory) {

@@ -219,10 +219,11 @@ Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view n
     TRY(check_parent(directory));
     TRY(directory_record(*volume_, directory.reference()));
     IndexTree tree(*volume_, directory.reference(), u"$I30");
-    const auto entry = TRY(find_entry(tree, name, name_match()));
+    auto entry = TRY(find_entry(tree, name, name_match()));
     if (!entry) return NtStatus::ObjectNameNotFound;
     Attributes file(*volume_, entry->reference);
     TRY(check_removable(*volume_, file, kind));
+    entry = TRY(long_entry(file, tree, *entry));
     removed = {};
     TRY(remove_entry(transaction, tree, file, *entry, deleted, removed));
     transaction.commit();

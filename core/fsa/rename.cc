@@ -24,6 +24,12 @@ Result<> check_no_loop(Volume& volume, FileReference moved, FileReference direct
   return corrupt({"directory", directory.raw(), 0}, "depth", kMostDepth, "a way to the root");
 }
 
+/// A short name stands for its long one.
+Result<NamedEntry> long_name_of(Volume& volume, IndexTree& directory, const NamedEntry& entry) {
+  Attributes file(volume, entry.reference);
+  return long_entry(file, directory, entry);
+}
+
 /// The entry under a new name. A name given through Linux is in the POSIX namespace.
 NamedEntry renamed(const NamedEntry& entry, std::u16string_view name, ondisk::FileTime now) {
   NamedEntry result = entry;
@@ -107,17 +113,19 @@ Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, co
   const FileReference to_directory = to.directory.owner();
   TRY(directory_record(*volume_, from_directory));
   TRY(directory_record(*volume_, to_directory));
-  const auto source = TRY(find_entry(from.directory, from.name, name_match()));
+  auto source = TRY(find_entry(from.directory, from.name, name_match()));
   if (!source) return NtStatus::ObjectNameNotFound;
+  source = TRY(long_name_of(*volume_, from.directory, *source));
   if (source->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
-  const auto target = TRY(find_entry(to.directory, to.name, name_match()));
+  auto target = TRY(find_entry(to.directory, to.name, name_match()));
+  if (target) target = TRY(long_name_of(*volume_, to.directory, *target));
   if (target && mode == RenameMode::NoReplace) return NtStatus::ObjectNameCollision;
   if (!target && mode == RenameMode::Exchange) return NtStatus::ObjectNameNotFound;
   if (target && target->reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
   if (target && target->reference == source->reference) {
     // Two names of one file: POSIX says nothing happens. The same name in other letters does.
     const bool same_entry = from_directory == to_directory && target->name == source->name;
-    if (!same_entry || source->name == to.name) return {};
+    if (!same_entry || source->name == to.name || from.name == to.name) return {};
   }
   if (TRY(is_directory(*volume_, source->reference))) {
     TRY(check_no_loop(*volume_, source->reference, to_directory));

@@ -40,7 +40,7 @@ enum class DeviceContent { Unknown, Zeroed };
 
 struct FormatOptions {
   uint64_t size_bytes = 0;    ///< of the volume with its backup boot sector; 0: the whole device
-  uint32_t cluster_size = 0;  ///< bytes, 512 to 64 KiB; 0: as Windows, 4 KiB up to 16 TiB
+  uint32_t cluster_size = 0;  ///< bytes, 512 to 2 MiB; 0: as Windows, 4 KiB up to 16 TiB
   uint32_t sector_size = 0;   ///< bytes, 512 or 4096; 0: 512
   uint32_t record_size = 0;   ///< bytes, 1024 or 4096; 0: 1024, or 4096 with sectors of 4096
   uint64_t log_size = 0;      ///< bytes, rounded down; 0: by size, 2 MiB to 64 MiB

@@ -17,12 +17,11 @@ constexpr uint64_t kTiB = 1024 * 1024 * kMiB;
 
 /// Files begin and end at multiples of this.
 constexpr uint64_t kFileAlignment = 4096;
+/// Or as many as a cluster holds, all of which have a copy in $MFTMirr.
 constexpr uint64_t kInitialMftRecords = 64;
 /// $MFT::$BITMAP has room for the records of 64 MiB before it has to grow.
 constexpr uint64_t kMftBitmapRoom = 8 * kKiB;
 
-constexpr uint32_t kMinCluster = 512;
-constexpr uint32_t kMaxCluster = 64 * kKiB;
 constexpr uint64_t kMinLogBytes = 256 * kKiB;
 constexpr uint64_t kSmallLogBytes = 2 * kMiB;
 constexpr uint64_t kLargeLogBytes = 64 * kMiB;
@@ -40,7 +39,8 @@ NtStatus refuse(std::string& why, std::string text) {
 /// As Windows: the smallest from 4 KiB on with which the clusters can be counted.
 uint32_t default_cluster_size(uint64_t size_bytes) {
   uint32_t cluster_size = 4 * kKiB;
-  for (uint64_t limit = 16 * kTiB; size_bytes > limit && cluster_size < kMaxCluster; limit *= 2) {
+  for (uint64_t limit = 16 * kTiB; size_bytes > limit && cluster_size < ondisk::kMaxClusterBytes;
+       limit *= 2) {
     cluster_size *= 2;
   }
   return cluster_size;
@@ -63,11 +63,12 @@ Result<> choose_sizes(const FormatOptions& options, uint64_t size_bytes,
     return refuse(why, fmt::format("A sector of {} bytes is not possible: choose 512 or 4096.",
                                    geometry.sector_size));
   }
-  if (!is_power_of_two(geometry.cluster_size) || geometry.cluster_size < kMinCluster ||
-      geometry.cluster_size > kMaxCluster) {
+  if (!is_power_of_two(geometry.cluster_size) || geometry.cluster_size < ondisk::kMinClusterBytes ||
+      geometry.cluster_size > ondisk::kMaxClusterBytes) {
     return refuse(why, fmt::format("A cluster of {} bytes is not possible: choose a power of two "
-                                   "from 512 to 65536.",
-                                   geometry.cluster_size));
+                                   "from {} to {}.",
+                                   geometry.cluster_size, ondisk::kMinClusterBytes,
+                                   ondisk::kMaxClusterBytes));
   }
   if (geometry.cluster_size < geometry.sector_size) {
     return refuse(why, fmt::format("A cluster of {} bytes is smaller than a sector of {}: choose a "
@@ -161,8 +162,8 @@ Result<VolumeLayout> plan_layout(const FormatOptions& options, uint64_t device_b
   const uint64_t log_bytes = TRY(choose_log_size(options, size_bytes, geometry.cluster_size, why));
   const uint32_t record_size = geometry.file_record_size;
   layout.bitmap_bytes = align_up(divide_up(geometry.total_clusters, 8), 8);
-  layout.mft_records = kInitialMftRecords;
   layout.mirrored_records = std::max<uint64_t>(4, geometry.cluster_size / record_size);
+  layout.mft_records = std::max(kInitialMftRecords, layout.mirrored_records);
 
   Placer placer(geometry.cluster_size);
   layout.boot = placer.place(kBootBytes);

@@ -31,6 +31,7 @@ struct VolumeLayout {
   uint64_t bitmap_bytes = 0;  ///< of $Bitmap: multiple of 8
 
   uint64_t offset_of(const ClusterRun& run) const { return run.lcn.raw() * geometry.cluster_size; }
+  uint64_t mft_bitmap_bytes() const { return align_up(divide_up(mft_records, 8), 8); }
   uint64_t bytes_in(const ClusterRun& run) const { return run.count.raw() * geometry.cluster_size; }
   /// Everything that is allocated.
   std::array<ClusterRun, 10> runs() const {
@@ -41,7 +42,6 @@ struct VolumeLayout {
 };
 
 constexpr uint64_t kBootBytes = 8192;
-constexpr uint64_t kMftBitmapBytes = 8;
 constexpr uint32_t kIndexBlockBytes = 4096;
 
 /// The layout for `options`, with serial 0. `sds_bytes`: size of $SDS. On a refusal `why` says the

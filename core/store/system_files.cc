@@ -317,7 +317,7 @@ void add_contents(RecordBuilder& record, const SystemFile& file,
   switch (file.record) {
     case ondisk::kMftRecord:
       data(layout.mft);
-      record.nonresident(AttributeType::Bitmap, {}, layout.mft_bitmap, kMftBitmapBytes);
+      record.nonresident(AttributeType::Bitmap, {}, layout.mft_bitmap, layout.mft_bitmap_bytes());
       break;
     case ondisk::kMftMirrRecord:
       data(layout.mftmirr);
@@ -422,7 +422,7 @@ ByteVector build_root_index_block(const SystemFileInit& init) {
 }
 
 ByteVector build_mft_bitmap(const VolumeLayout& layout) {
-  ByteVector bytes(kMftBitmapBytes);
+  ByteVector bytes(layout.mft_bitmap_bytes());
   const auto set = [&bytes](uint64_t record) { bytes[record / 8] |= std::byte(1 << (record % 8)); };
   for (uint64_t record = 0; record < kFirstFreeSystemRecord; ++record) set(record);
   for (const SystemFile& file : list_system_files(layout)) set(file.record);

@@ -30,7 +30,7 @@ std::vector<ByteVector> build_system_records(const SystemFileInit& init);
 /// The one index block of the root directory, unprotected.
 ByteVector build_root_index_block(const SystemFileInit& init);
 
-/// The value of $MFT's $BITMAP: kMftBitmapBytes.
+/// The value of $MFT's $BITMAP: layout.mft_bitmap_bytes().
 ByteVector build_mft_bitmap(const VolumeLayout& layout);
 
 }  // namespace ntfs

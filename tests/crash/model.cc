@@ -342,6 +342,13 @@ bool Model::apply(const Operation& operation, size_t number) {
       file.mode = type | static_cast<uint32_t>(operation.offset);
       return true;
     }
+    case Kind::SetShortName: {
+      // The tree does not show it; the checker looks at both names of the pair.
+      const auto name = names_.find(operation.path);
+      if (name == names_.end()) return false;
+      const auto has_other = [&](const auto& other) { return other.second == name->second; };
+      return std::count_if(names_.begin(), names_.end(), has_other) == 1;
+    }
     case Kind::Fsync:
     case Kind::Checkpoint:
     case Kind::BareCheckpoint:

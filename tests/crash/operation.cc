@@ -13,12 +13,12 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 28> kNames = {
-    "create",       "mkdir",         "symlink",     "mkfifo",         "write",    "write-through",
-    "write-smooth", "write-by-open", "append",      "truncate",       "punch",    "allocate",
-    "reserve",      "zero",          "zero-within", "clone",          "compress", "set-mode",
-    "set-link",     "rename",        "exchange",    "link",           "unlink",   "unlink-open",
-    "rmdir",        "fsync",         "checkpoint",  "bare-checkpoint"};
+constexpr std::array<std::string_view, 29> kNames = {
+    "create",       "mkdir",         "symlink",     "mkfifo",     "write",          "write-through",
+    "write-smooth", "write-by-open", "append",      "truncate",   "punch",          "allocate",
+    "reserve",      "zero",          "zero-within", "clone",      "compress",       "set-mode",
+    "set-link",     "short-name",    "rename",      "exchange",   "link",           "unlink",
+    "unlink-open",  "rmdir",         "fsync",       "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -257,6 +257,10 @@ Result<> Performer::change_names(const Operation& operation) {
     default:
       break;
   }
+  if (operation.kind == Kind::SetShortName) {
+    const FilePtr file = TRY(store_.lookup(*from.directory, from.name));
+    return store_.set_short_name(*file, to_name(operation.target));
+  }
   const Place to = TRY(place(operation.target));
   switch (operation.kind) {
     case Kind::Rename:
@@ -282,6 +286,7 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return create(operation);
     case Kind::Rename:
     case Kind::Exchange:
+    case Kind::SetShortName:
     case Kind::Link:
     case Kind::Unlink:
     case Kind::RemoveDirectory:

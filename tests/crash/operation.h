@@ -30,6 +30,7 @@ struct Operation {
     Compress,       ///< path; offset: 1 on, 0 off
     SetMode,        ///< path, offset: the mode
     SetLink,        ///< path of a symlink or an empty file; target; none: no link from now on
+    SetShortName,   ///< path; target: the short name. Of a file with one name
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
     Link,           ///< path, target: the new name

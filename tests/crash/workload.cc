@@ -190,6 +190,8 @@ const std::vector<Operation>& pair_table() {
       {Kind::ZeroWithin, "A/foo", "", 2000, 6000},
       {Kind::SetMode, "A/foo", "", 0640, 0},
       {Kind::SetMode, "A", "", 0700, 0},
+      {Kind::SetShortName, "A/foo", "FOO~1", 0, 0},
+      {Kind::SetShortName, "A/C", "c", 0, 0},
       {Kind::Rename, "A/foo", "A/new", 0, 0},
       {Kind::Rename, "A/foo", "B/foo", 0, 0},
       {Kind::Rename, "A/foo", "B/bar", 0, 0},
@@ -543,7 +545,7 @@ void make_links(Workload& workload, Model& model, Dice& dice) {
 
 /// Much more than the log holds, mostly without asking for anything.
 void make_wrap(Workload& workload, Model& model, Dice& dice) {
-  workload.shape.log_bytes = 256 << 10;
+  workload.shape.log_bytes = std::max<uint64_t>(256 << 10, workload.shape.cluster_size);
   const size_t count = 150 + dice.below(150);
   for (size_t i = 0; i < count; ++i) {
     const Paths paths = paths_of(model);
@@ -554,7 +556,7 @@ void make_wrap(Workload& workload, Model& model, Dice& dice) {
 }
 
 void make_big(Workload& workload, Model& model, Dice& dice) {
-  workload.shape.size_bytes = uint64_t{16} << 20;
+  workload.shape.size_bytes = std::max(workload.shape.size_bytes, uint64_t{16} << 20);
   const size_t count = 8 + dice.below(12);
   for (size_t i = 0; i < count; ++i) {
     const Paths paths = paths_of(model);
@@ -659,7 +661,12 @@ Shape random_shape(Dice& dice) {
   Shape shape;
   static constexpr std::array<uint32_t, 4> kClusters = {512, 4096, 4096, 65536};
   shape.cluster_size = kClusters[dice.below(kClusters.size())];
-  if (shape.cluster_size == 65536) shape.size_bytes = uint64_t{16} << 20;
+  if (shape.cluster_size == 65536 && dice.one_in(3)) shape.cluster_size = 2 << 20;
+  if (shape.cluster_size >= 65536) shape.size_bytes = uint64_t{16} << 20;
+  if (shape.cluster_size > 65536) {
+    shape.size_bytes = uint64_t{96} << 20;
+    shape.log_bytes = shape.cluster_size;
+  }
   if (dice.one_in(4)) shape.record_size = 4096;
   if (shape.cluster_size >= 4096 && dice.one_in(6)) {
     shape.sector_size = 4096;

@@ -23,8 +23,11 @@ SHAPES += [
     (64 * MIB, 4096, 512, 4096),
     (64 * MIB, 1024, 512, 4096),
     (9 * MIB + 12345 * 512, 4096, 512, 1024),
+    (256 * MIB, 131072, 512, 1024),
+    (GIB, 2 * MIB, 512, 1024),
+    (GIB, 2 * MIB, 4096, 4096),
 ]
-HUGE = [(TIB, 4096), (16 * TIB, 4096), (16 * TIB, 65536)]
+HUGE = [(TIB, 4096), (16 * TIB, 4096), (16 * TIB, 65536), (20 * TIB, 8192), (1024 * TIB, 2 * MIB)]
 
 
 def unit(size):
@@ -145,6 +148,7 @@ def refusals(work):
         ("--size", "7M"),
         ("--size", "17T", "--cluster-size", "512"),
         ("--size", "64M", "--cluster-size", "3000"),
+        ("--size", "64M", "--cluster-size", "4M"),
         ("--size", "64M", "--sector-size", "100"),
         ("--size", "64M", "--record-size", "3000"),
     ):

@@ -677,6 +677,80 @@ def opens(suite, driver, image):
                 expect_equal(code, 0, "write")
 
 
+def handle_of(path):
+    """What an NFS server keeps of a file: name_to_handle_at(2), a struct file_handle."""
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 136)
+    if LIBC.name_to_handle_at(AT_FDCWD, path.encode(), handle, ctypes.byref(ctypes.c_int()), 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return handle
+
+
+def open_handle(directory, handle):
+    mount = os.open(directory, os.O_RDONLY)
+    try:
+        opened = LIBC.open_by_handle_at(mount, handle, os.O_RDONLY)
+        if opened < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return opened
+    finally:
+        os.close(mount)
+
+
+def forget_inodes():
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+        caches.write("2")
+
+
+def expect_handles(directory, handles):
+    """Each leads to a file of that content, or to the directory of that path."""
+    for content, handle in handles.items():
+        opened = open_handle(directory, handle)
+        try:
+            if isinstance(content, bytes):
+                expect_equal(os.read(opened, 100), content, "the file of a handle")
+            else:
+                shown = os.readlink(f"/proc/self/fd/{opened}")
+                expect_equal(shown, os.path.join(directory, content), "the place of a handle")
+        finally:
+            os.close(opened)
+
+
+def handles_of_files(driver, image):
+    """They stay right when the kernel has forgotten the file, and when it is mounted again."""
+    with mounted(driver, image) as directory:
+        os.makedirs(f"{directory}/a/b/c")
+        write(f"{directory}/a/b/file", b"file")
+        write(f"{directory}/top", b"top")
+        write(f"{directory}/gone", b"gone")
+        os.link(f"{directory}/top", f"{directory}/a/b/c/twin")
+        gone = handle_of(f"{directory}/gone")
+        handles = {
+            b"file": handle_of(f"{directory}/a/b/file"),
+            b"top": handle_of(f"{directory}/top"),
+            "a/b/c": handle_of(f"{directory}/a/b/c"),
+            "a": handle_of(f"{directory}/a"),
+        }
+        expect_handles(directory, handles)
+        forget_inodes()
+        expect_handles(directory, handles)
+        os.rename(f"{directory}/a/b/c", f"{directory}/d")
+        handles["d"] = handles.pop("a/b/c")
+        os.rename(f"{directory}/a/b/file", f"{directory}/d/file")
+        os.unlink(f"{directory}/top")
+        os.unlink(f"{directory}/gone")
+        forget_inodes()
+        expect_handles(directory, handles)
+        expect_error(errno.ESTALE, open_handle, directory, gone)
+    with mounted(driver, image) as directory:
+        expect_handles(directory, handles)
+        for number in range(100):  # one of them gets the record
+            write(f"{directory}/new {number}", b"new")
+        forget_inodes()
+        expect_error(errno.ESTALE, open_handle, directory, gone)
+        expect_handles(directory, handles)
+
+
 def kill_in_a_copy(suite, driver, work):
     """A volume whose daemon was killed is recovered: what was synced is there, nothing is damaged."""
     name = "a killed mount is recovered"
@@ -739,6 +813,10 @@ def main():
             opens_image = os.path.join(work, "opens.img")
             driver.format(opens_image, 64 * MIB)
             opens(suite, driver, opens_image)
+            with suite.case("handles lead to their files"):
+                if driver.name == "ntfs-3g":
+                    raise CaseSkipped("it finds no files by handles")
+                handles_of_files(driver, opens_image)
             kill_in_a_copy(suite, driver, work)
     suite.finish()
 

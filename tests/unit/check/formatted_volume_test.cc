@@ -29,7 +29,8 @@ void expect_no_findings(MemoryDevice& device, const FormatOptions& format) {
 TEST(FormattedVolume, PassesInEveryGeometry) {
   for (const uint32_t sector_size : {512u, 4096u}) {
     for (const uint32_t record_size : {1024u, 4096u}) {
-      for (uint32_t cluster_size = 512; cluster_size <= 65536; cluster_size *= 2) {
+      for (uint32_t cluster_size = 512; cluster_size <= ondisk::kMaxClusterBytes;
+           cluster_size *= 2) {
         if (cluster_size < sector_size) continue;
         SCOPED_TRACE(std::to_string(sector_size) + " " + std::to_string(record_size) + " " +
                      std::to_string(cluster_size));

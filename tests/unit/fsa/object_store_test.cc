@@ -129,6 +129,21 @@ TEST_F(ObjectStoreTest, AnUnlinkedOpenFileLivesUntilItsLastClose) {
   remount();
 }
 
+TEST_F(ObjectStoreTest, FindsAFileByItsRecordAsLongAsItHasAName) {
+  const FilePtr file = *store_->create(*store_->root(), u"file", {});
+  const uint64_t record = file->reference().record();
+  EXPECT_EQ(*store_->find_by_record(record), file);
+  EXPECT_EQ(*store_->find_by_record(ondisk::kRootRecord), store_->root());
+  ASSERT_TRUE(store_->open(*file));
+  ASSERT_TRUE(store_->remove(*store_->root(), u"file", ObjectStore::RemoveKind::File));
+  EXPECT_EQ(store_->find_by_record(record).error(), NtStatus::ObjectNameNotFound);
+  store_->close(file);
+  EXPECT_EQ(store_->find_by_record(record).error(), NtStatus::ObjectNameNotFound);
+  for (const uint64_t beyond : {uint64_t{20}, uint64_t{1} << 31, uint64_t{1} << 60}) {
+    EXPECT_EQ(store_->find_by_record(beyond).error(), NtStatus::ObjectNameNotFound);
+  }
+}
+
 TEST_F(ObjectStoreTest, TimesOfAFreedFileAreTakenAndForgotten) {
   const FilePtr file = create(store_->root(), u"gone", FileKind::Directory);
   ASSERT_TRUE(store_->remove(*store_->root(), u"gone", ObjectStore::RemoveKind::Directory));

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "core/fsa/object_id.h"
 #include "tests/unit/fsa/opened_store.h"
 #include "tests/unit/fsa/usn_store.h"
 
@@ -183,6 +184,32 @@ TEST_F(UsnTable, ExtendedAttributes) {
   information.linux_metadata.mode = 0100600;
   set(*file, information);
   EXPECT_EQ(v_.news(), of("a", {0x400, 0x80000400}));
+}
+
+TEST_F(UsnTable, ObjectIds) {
+  const FilePtr file = old_file(u"a");
+  ObjectIdControls controls(v_.store());
+  ASSERT_TRUE(controls.replace(*file, {{std::byte{1}}, {}}));
+  EXPECT_EQ(v_.news(), of("a", {0x80000, 0x80080000}));
+  {
+    auto open = v_.open(file);
+    ASSERT_TRUE(controls.create_or_get(*open));
+    ASSERT_TRUE(controls.remove(*open));
+    v_.store().close(std::move(open));
+  }
+  EXPECT_EQ(v_.news(), of("a", {0x80000, 0x80080000}));
+  ASSERT_TRUE(controls.remove(*file));
+  EXPECT_EQ(v_.news(), Sequence{});
+}
+
+TEST_F(UsnTable, ShortNamesAreARenameOfTheLongOne) {
+  const FilePtr file = old_file(u"a long name");
+  ASSERT_TRUE(v_.store().set_short_name(*file, u"ALONGN~1"));
+  EXPECT_EQ(v_.news(), of("a long name", {0x1000, 0x2000, 0x80002000}));
+  ASSERT_TRUE(v_.store().set_short_name(*file, u"ALONGN~1"));
+  EXPECT_EQ(v_.news(), Sequence{});
+  ASSERT_TRUE(v_.store().remove(*v_.root(), u"ALONGN~1", ObjectStore::RemoveKind::File));
+  EXPECT_EQ(v_.news(), of("a long name", {0x80000200}));
 }
 
 TEST_F(UsnTable, Rename) {

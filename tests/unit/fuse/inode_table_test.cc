@@ -9,8 +9,6 @@
 namespace ntfs::frontend {
 namespace {
 
-constexpr uint64_t kRootNode = 1;
-
 class InodeTableTest : public ::testing::Test {
  protected:
   FilePtr file(uint64_t record, uint16_t sequence) {
@@ -26,6 +24,9 @@ TEST_F(InodeTableTest, ExchangesTheRootsNumberWithFusesRootId) {
   EXPECT_EQ(node_of(FileReference(64, 1)), 64u);
   EXPECT_EQ(node_of(FileReference(0, 1)), kMftNode) << "0 means no node";
   EXPECT_EQ(shown_number(FileReference(5, 5)), 5u);
+  for (const uint64_t record : {0u, 1u, 5u, 6u, 64u}) {
+    EXPECT_EQ(record_of(node_of(FileReference(record, 1))), record);
+  }
 }
 
 TEST_F(InodeTableTest, KnowsTheRootAlways) {

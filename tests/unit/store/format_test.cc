@@ -211,18 +211,17 @@ TEST_P(FormatShapes, MakesAWholeVolume) {
   expect_whole(volume);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FormatShapes,
-                         ::testing::Values(Shape{8 * kMiB, 512, 512, 512, 1024},
-                                           Shape{8 * kMiB, 512, 4096, 512, 1024},
-                                           Shape{8 * kMiB, 512, 65536, 512, 1024},
-                                           Shape{8 * kMiB, 512, 65536, 512, 4096},
-                                           Shape{8 * kMiB, 4096, 4096, 4096, 4096},
-                                           Shape{64 * kMiB, 4096, 512, 512, 1024},
-                                           Shape{64 * kMiB + 12800, 512, 4096, 512, 1024},
-                                           Shape{64 * kMiB, 4096, 65536, 4096, 4096},
-                                           Shape{256 * kMiB, 512, 512, 512, 4096},
-                                           Shape{256 * kMiB, 512, 8192, 512, 1024},
-                                           Shape{256 * kMiB, 512, 2048, 512, 4096}));
+INSTANTIATE_TEST_SUITE_P(
+    All, FormatShapes,
+    ::testing::Values(
+        Shape{8 * kMiB, 512, 512, 512, 1024}, Shape{8 * kMiB, 512, 4096, 512, 1024},
+        Shape{8 * kMiB, 512, 65536, 512, 1024}, Shape{8 * kMiB, 512, 65536, 512, 4096},
+        Shape{8 * kMiB, 4096, 4096, 4096, 4096}, Shape{64 * kMiB, 4096, 512, 512, 1024},
+        Shape{64 * kMiB + 12800, 512, 4096, 512, 1024}, Shape{64 * kMiB, 4096, 65536, 4096, 4096},
+        Shape{256 * kMiB, 512, 512, 512, 4096}, Shape{256 * kMiB, 512, 8192, 512, 1024},
+        Shape{256 * kMiB, 512, 2048, 512, 4096}, Shape{64 * kMiB, 512, 128 << 10, 512, 1024},
+        Shape{64 * kMiB, 4096, 256 << 10, 4096, 4096}, Shape{256 * kMiB, 512, 2 << 20, 512, 1024},
+        Shape{256 * kMiB, 512, 2 << 20, 512, 4096}));
 
 TEST(Format, ChoosesSizesThatFitTheVolume) {
   MemoryDevice device(64 * kMiB);
@@ -359,8 +358,8 @@ TEST(Format, RefusesWhatCannotBe) {
        [](FormatOptions& o) { o.sector_size = 1024; }},
       {"cluster of 3000", 64 * kMiB, NtStatus::InvalidParameter,
        [](FormatOptions& o) { o.cluster_size = 3000; }},
-      {"cluster of 131072", 64 * kMiB, NtStatus::InvalidParameter,
-       [](FormatOptions& o) { o.cluster_size = 131072; }},
+      {"cluster of 4194304", 64 * kMiB, NtStatus::InvalidParameter,
+       [](FormatOptions& o) { o.cluster_size = 4194304; }},
       {"smaller than a sector", 64 * kMiB, NtStatus::InvalidParameter,
        [](FormatOptions& o) { o.cluster_size = 512, o.sector_size = 4096, o.record_size = 4096; }},
       {"record of 2048", 64 * kMiB, NtStatus::InvalidParameter,

@@ -398,6 +398,7 @@ INSTANTIATE_TEST_SUITE_P(Geometries, IndexTreeGeometry,
                                            Geometry{"C512R1024", 512, 1024, 512},
                                            Geometry{"C2048R1024", 2048, 1024, 512},
                                            Geometry{"C16384R1024", 16384, 1024, 512},
+                                           Geometry{"C2MR1024", 2 << 20, 1024, 512},
                                            Geometry{"C4096R4096", 4096, 4096, 4096}),
                          [](const auto& each) { return std::string(each.param.label); });
 

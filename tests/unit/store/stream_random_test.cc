@@ -193,6 +193,9 @@ TEST(Stream, AgreesWithItsModelOnClustersOf512) {
 TEST(Stream, AgreesWithItsModelOnClustersOf64K) {
   for (uint64_t seed = 21; seed <= 24; ++seed) run({65536, 96 * kMiB, 4 * kMiB, 300, seed});
 }
+TEST(Stream, AgreesWithItsModelOnClustersOf2M) {
+  for (uint64_t seed = 91; seed <= 92; ++seed) run({2 * kMiB, 256 * kMiB, 16 * kMiB, 100, seed});
+}
 TEST(Stream, AgreesWithItsModelNearTheResidentLimit) {
   for (uint64_t seed = 31; seed <= 36; ++seed) run({4096, 48 * kMiB, 3000, 300, seed});
 }
