@@ -172,25 +172,25 @@ def lines_of_fls(image):
         name, inode, mode, size, mtime = "|".join(fields[1:-9]), *(
             fields[-9:][i] for i in (0, 1, 4, 6)
         )
-        number, kind, _ = (inode.split("-") + ["", ""])[:3]
+        kind = (inode.split("-") + [""])[1]
         top = name.lstrip("/").split("/")[0].split(":")[0]
         if kind == str(0x30) or top in SYSTEM_NAMES or top == "$OrphanFiles" or is_cut(name):
             continue  # kind 0x30: the times of $FILE_NAME
-        yield name.lstrip("/"), number, kind, mode, size, mtime
+        yield name.lstrip("/"), inode, kind, mode, size, mtime
 
 
 def from_sleuthkit(image, hashes="sample"):
     """hashes: "sample" (some, by icat), "all" (by tsk_recover, for plain names) or "none"."""
-    manifest, inodes = {}, {}
-    for path, inode, kind, mode, size, mtime in lines_of_fls(image):
+    manifest, addresses = {}, {}
+    lines = list(lines_of_fls(image))
+    numbers = {path: address.split("-")[0] for path, address, *_ in lines}
+    for path, address, kind, mode, size, mtime in lines:
         is_directory = mode.split("/")[1].startswith("d")
-        if (
-            ":" in path
-            and path.rsplit(":", 1)[0] in manifest
-            and path not in manifest
-            and kind == "128"
-        ):
-            continue  # a named stream of the entry before it
+        owner, number = path.rpartition(":")[0], address.split("-")[0]
+        if kind == "128" and (numbers.get(owner) == number or owner.endswith(("/.", "/.."))):
+            continue  # a named stream
+        if kind == "128" and size == "0" and numbers[path] == number and path in manifest:
+            continue  # an empty one, whose name it does not show
         seconds = int(mtime) * 10**7
         manifest[path] = Entry(
             "d" if is_directory else "f",
@@ -200,8 +200,8 @@ def from_sleuthkit(image, hashes="sample"):
             None,
             None,
         )
-        inodes[path] = inode
-    manifest = with_link_counts(manifest, inodes)
+        addresses[path] = address
+    manifest = with_link_counts(manifest, {path: numbers[path] for path in manifest})
     files = sorted(path for path, entry in manifest.items() if entry.type == "f")
     if hashes == "all":
         return with_recovered_hashes(image, manifest)
@@ -209,7 +209,7 @@ def from_sleuthkit(image, hashes="sample"):
         chosen = random.Random(1).sample(files, min(len(files), 40))
         for path in chosen:
             with tempfile.TemporaryFile() as content:
-                run_to_file(["icat", image, inodes[path]], content)
+                run_to_file(["icat", image, addresses[path]], content)
                 content.seek(0)
                 manifest[path] = manifest[path]._replace(
                     sha256=hashlib.sha256(content.read()).hexdigest()

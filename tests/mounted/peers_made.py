@@ -3,19 +3,23 @@
 
 Made here by mkntfs and ntfs-3g, and by the kernel's ntfs3 in a virtual machine; and the collected
 images: Windows' own volumes, volumes whose log is dirty, damaged volumes (these may be refused;
-nothing may crash, hang or make them worse).
+nothing may crash, hang or make them worse). Of Windows' volumes all is compared that readers tell:
+contents, named streams, attributes (details.py); before and after random changes of a copy.
 
 usage: peers_made.py [WORD...]     only cases whose names contain a word
 """
+import json
 import os
 import shutil
 import sys
 
 import datasets
+import details
 import manifest
 import volume
 from cases import CaseSkipped, Suite, expect, expect_no_differences
-from peers_agree import check_volume, run_vm
+from peers_agree import PEERS, check_volume, run_vm
+from random_changes import RandomChanges
 from volume import GIB, MIB, Ntfs3g, mounted, run
 from volume_check import check_image
 
@@ -37,6 +41,11 @@ for n in 'a:b' 'q?' 'end.' 'CON' 'readme' 'README'; do echo "$n" > "$n" || exit 
 mv deep moved && truncate -s 100000 random
 """
 WINDOWS_IMAGES = ("ms_lastaccess", "ms_2m", "vel_charlie", "plaso_vss", "cf_testfs1", "grr")
+CANNOT_READ = {
+    ("ms_2m", "sleuthkit"): "it knows no clusters of 2 MiB",
+    ("cf_testfs1", "libfsntfs"): "it finds only what is in index roots with clusters of 512 bytes",
+}
+RANDOM_CHANGES = 300
 DIRTY_IMAGES = (
     "js_tiny",
     "rewind/grr.back12.undo10",
@@ -141,6 +150,64 @@ def change_a_copy(driver, image, copy, strict):
     return expected
 
 
+def files_and_directories(entries):
+    return {path: entry for path, entry in entries.items() if entry.type in "fd"}
+
+
+def details_by(reader, image):
+    if reader == "ntfs-3g":
+        return details.from_mount(Ntfs3g(), image)
+    return details.READERS[reader](image)
+
+
+def compare_readers(driver, name, image):
+    """All that we say of the volume, every reader says that can tell it. Returns our manifest."""
+    with mounted(driver, image, "ro") as directory:
+        tree = manifest.from_directory(directory)
+    told = details.from_mount(driver, image)
+    for path, what in told:
+        if what == details.SHORT_NAME and path in tree and tree[path].nlink not in (None, 1):
+            told[path, what] = None
+    for reader in PEERS:
+        if (name, reader) in CANNOT_READ:
+            print(f"     {reader} does not read it: {CANNOT_READ[name, reader]}", flush=True)
+            continue
+        mine = files_and_directories(manifest.adapt(tree, reader))
+        theirs = files_and_directories(manifest.READERS[reader](image))
+        # ntfs-3g counts the DOS name of a file as a link of its own.
+        differences = manifest.compare(theirs, mine, ignore=("nlink",))
+        expect_no_differences(differences, f"against {reader}")
+        differences, unsaid = details.compare(
+            details.adapt(told, reader), details_by(reader, image)
+        )
+        expect_no_differences(differences, f"details against {reader}")
+        shown = ", ".join(f"{kind.removeprefix('system.')} {n}" for kind, n in unsaid.items())
+        print(f"     {reader}: {len(mine)} entries; one side cannot tell: {shown}", flush=True)
+    return tree
+
+
+def check_findings(image):
+    report = run(volume.PROGRAM, "check", image, "--json", check=False).stdout
+    return {(error["structure"], error["message"]) for error in json.loads(report)["errors"]}
+
+
+def change_randomly(driver, name, image, copy):
+    """As change_a_copy, with random changes, and with all readers as judges."""
+    run("cp", "--sparse=always", image, copy)
+    seed = int(os.environ.get("NTFS_WAL_SEED") or 1)
+    with mounted(driver, copy, details.STREAMS_AS_XATTR) as directory:
+        changes = RandomChanges(directory, f"{name} {seed}")
+        changes.run(RANDOM_CHANGES)
+        changes.expect_contents()
+        live = manifest.from_directory(directory)
+    print(f"     seed {seed}: {changes.done} changes, {changes.refused} refused", flush=True)
+    run("ntfsfix", "-n", copy)
+    for judge in (check_findings, lambda path: set(check_image(path, copies=False))):
+        expect_no_differences(sorted(map(str, judge(copy) - judge(image))), "new findings")
+    expect_no_differences(manifest.compare(live, compare_readers(driver, name, copy)), "a remount")
+    return live
+
+
 def peers_made(suite, driver, work):
     changed = {}
     for name, fillers in NTFS3G_SETS.items():
@@ -198,6 +265,13 @@ def windows_made(suite, driver, work):
         with suite.case(f"Windows: {name}: changed copy"):
             copy = os.path.join(work, f"{name}.changed.img")
             changed[copy] = change_a_copy(driver, image, copy, strict=False)
+        if driver.name != "ntfs-wal":
+            continue
+        with suite.case(f"Windows: {name}: all that readers tell"):
+            compare_readers(driver, name, image)
+        with suite.case(f"Windows: {name}: randomly changed copy"):
+            copy = os.path.join(work, f"{name}.random.img")
+            changed[copy] = change_randomly(driver, name, image, copy)
     return changed
 
 
@@ -217,9 +291,7 @@ def dirty(suite, driver, work):
                 manifest.compare(comparable(manifest.from_ntfs3g(reference)), recovered), "ntfs-wal"
             )
             run(volume.PROGRAM, "check", image)
-            found, accepted = (
-                set(check_image(path, copies=False)) for path in (image, reference)
-            )
+            found, accepted = (set(check_image(path, copies=False)) for path in (image, reference))
             expect_no_differences(sorted(found - accepted), "volume_check, new findings")
             os.unlink(image)
             os.unlink(reference)
