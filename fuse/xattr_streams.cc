@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "core/ondisk/reparse_point.h"
 #include "fuse/name_encoding.h"
 
 namespace ntfs::frontend {
@@ -30,9 +31,19 @@ Result<> check_policy(const XattrTarget& target, std::u16string_view stream, Xat
   return may_be_made ? Result<>() : Result<>(status);
 }
 
-/// As it can be said in a list that NULs divide.
-bool can_be_listed(std::u16string_view name) {
-  return !name.empty() && name.find(u'\0') == std::u16string_view::npos;
+/// Names that can be said in a list that NULs divide. What Windows' overlay filter keeps in a
+/// stream is the file's own data, which nobody wants to copy a second time.
+Result<std::vector<std::string>> listed_names(const XattrTarget& target) {
+  ObjectStore& store = target.filesystem.store();
+  const auto information = TRY(store.query_information(*target.file));
+  const bool is_wof = information.reparse_tag == ondisk::ReparseTag::Wof;
+  std::vector<std::string> names;
+  for (const auto& stream : TRY(store.query_streams(*target.file))) {
+    const bool can_be_said = !stream.name.empty() && stream.name.find(u'\0') == stream.name.npos;
+    const bool is_hidden = is_wof && stream.name == ondisk::kWofStreamName;
+    if (can_be_said && !is_hidden) names.push_back(name_bytes(stream.name));
+  }
+  return names;
 }
 
 }  // namespace
@@ -61,9 +72,8 @@ Result<> remove_stream_xattr(const XattrTarget& target, std::string_view name) {
 
 Result<> list_stream_xattrs(const XattrTarget& target, std::string& names) {
   if (target.filesystem.options().streams != StreamsInterface::Xattr) return {};
-  for (const auto& stream : TRY(target.filesystem.store().query_streams(*target.file))) {
-    if (!can_be_listed(stream.name)) continue;
-    names.append(kUser).append(name_bytes(stream.name)).push_back('\0');
+  for (const std::string& name : TRY(listed_names(target))) {
+    names.append(kUser).append(name).push_back('\0');
   }
   return {};
 }
@@ -76,10 +86,8 @@ Result<ByteVector> get_stream_list(const XattrTarget& target) {
   if (target.filesystem.options().streams != StreamsInterface::Windows) {
     return NtStatus::NonexistentEaEntry;
   }
-  for (const auto& stream : TRY(target.filesystem.store().query_streams(*target.file))) {
-    if (!can_be_listed(stream.name)) continue;
+  for (const std::string& name : TRY(listed_names(target))) {
     if (!list.empty()) list.push_back(std::byte{0});
-    const std::string name = name_bytes(stream.name);
     const ByteView bytes = text_bytes(name);
     list.insert(list.end(), bytes.begin(), bytes.end());
   }

@@ -260,6 +260,7 @@ def wof(work):
             with open(path, "rb") as source:
                 expect(source.read() == data, f"{name} has other contents")
             read_pieces(path, data, name)
+            expect_equal(os.listxattr(path), [], f"attributes of {name}")
         with refused(errno.EOPNOTSUPP, "an open for writing"):
             os.open(path, os.O_WRONLY)
         with refused(errno.EOPNOTSUPP, "truncate"):
