@@ -155,7 +155,9 @@ TEST_F(ObjectIdTest, ManyStayInTheirIndexOverCrashes) {
     ASSERT_TRUE(file);
     const auto now = controls().get(**file);
     ASSERT_EQ(now.has_value(), i % 3 != 0);
-    if (now) EXPECT_EQ(now->origin, id(1).origin);
+    if (now) {
+      EXPECT_EQ(now->origin, id(1).origin);
+    }
   }
 }
 

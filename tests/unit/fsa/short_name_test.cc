@@ -37,7 +37,9 @@ class ShortNameTest : public ::testing::Test {
   }
   std::u16string get(const FilePtr& file) {
     const auto name = store().query_short_name(*file);
-    if (!name) EXPECT_EQ(name.error(), NtStatus::ObjectNameNotFound);
+    if (!name) {
+      EXPECT_EQ(name.error(), NtStatus::ObjectNameNotFound);
+    }
     return name ? *name : u"";
   }
   /// What is found by the name in the root; null when nothing is.
