@@ -446,7 +446,8 @@ class Stream {
   // Clusters promised: those that buffered units lack, in the runs as a flight under way will leave
   // them. Compressed: those of the flight count until it has landed; see count_needed().
   uint64_t promised_ GUARDED_BY(mutex_) = 0;
-  uint64_t flight_claimed_ GUARDED_BY(mutex_) = 0;       // out of that, by the flight under way
+  uint64_t flight_units_ GUARDED_BY(mutex_) = 0;         // compressed: of the flight under way
+  uint64_t flight_claimed_ GUARDED_BY(mutex_) = 0;       // clusters, by that flight
   const Runlist* planned_ GUARDED_BY(mutex_) = nullptr;  // of the flight under way
 };
 

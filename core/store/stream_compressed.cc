@@ -129,9 +129,9 @@ Result<> Stream::unpack(std::vector<IoRequest>& requests, std::vector<PackedUnit
   return {};
 }
 
-// Promises. A buffered unit may take all its clusters; those of a flight stand for as many as it
-// has claimed until it has landed, or is abandoned. A unit that changes meanwhile goes out once
-// more.
+// Promises. A buffered unit may take all its clusters. A flight has them for all its units, less
+// what it has claimed, until it has landed or is abandoned: also for a unit that changes meanwhile,
+// which goes out once more.
 
 /// Clusters that must be promised, with what a write adds.
 uint64_t Stream::count_needed(const NewUnits& units) const {
@@ -140,8 +140,9 @@ uint64_t Stream::count_needed(const NewUnits& units) const {
   for (const auto& [first, segment] : buffer_.segments()) {
     (segment.in_flight ? in_flight : waiting) += segment.count;
   }
-  const uint64_t flying = (in_flight - units.retaken) * clusters_per_unit_;
-  return waiting * clusters_per_unit_ + flying - std::min(flying, flight_claimed_);
+  // A resident value goes out without a flight.
+  const uint64_t flying = std::max(in_flight - units.retaken, flight_units_);
+  return (waiting + flying) * clusters_per_unit_ - flight_claimed_;
 }
 
 Result<> Stream::promise_new_units(uint64_t first_unit, uint64_t count) {
@@ -190,6 +191,7 @@ void Stream::collect_compressed(Flight& flight, uint64_t cursor) {
     flight.pieces.push_back(std::move(piece));
   }
   for (const Flight::Piece& piece : flight.pieces) buffer_.mark(piece.first, piece.count, true);
+  flight_units_ = units;
 }
 
 /// Works out what of each unit is written, and how many clusters it takes.

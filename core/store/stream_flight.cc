@@ -25,6 +25,12 @@ ClusterCount Stream::Flight::wanted() const {
   return total;
 }
 
+uint64_t Stream::Flight::count_units() const {
+  uint64_t units = 0;
+  for (const Piece& piece : pieces) units += piece.count;
+  return units;
+}
+
 void Stream::Flight::add_stretch(const Stretch& stretch) {
   if (!stretches.empty()) {
     Stretch& last = stretches.back();
@@ -215,7 +221,10 @@ void Stream::take_off(Flight& flight) {
 
   promised_ += flight.extra;
   promised_ -= flight.wanted().raw();
-  if (flight.is_compressed) flight_claimed_ = flight.wanted().raw();
+  if (flight.is_compressed) {
+    flight_units_ = flight.count_units();
+    flight_claimed_ = flight.wanted().raw();
+  }
   planned_ = &flight.after;
   if (flight.is_trimmed) {
     const uint64_t rest = ~uint64_t{0} / unit_bytes_ - flight.end_unit;
@@ -358,6 +367,7 @@ Result<> Stream::log(const Flight& flight) {
 void Stream::land(Flight& flight) {
   const ExclusiveLock lock(mutex_);
   planned_ = nullptr;
+  flight_units_ = 0;
   flight_claimed_ = 0;
   if (flight.changes_runs || flight.was_resident) runs_ = std::move(flight.after);
   if (!flight.released.empty()) ++count_frees_;
@@ -373,6 +383,7 @@ void Stream::land(Flight& flight) {
 void Stream::abandon(Flight& flight) {
   const ExclusiveLock lock(mutex_);
   planned_ = nullptr;
+  flight_units_ = 0;
   flight_claimed_ = 0;
   if (!flight.claimed.empty()) {
     promised_ += flight.wanted().raw();

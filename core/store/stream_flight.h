@@ -60,6 +60,7 @@ struct Stream::Flight {
   Vcn end_change;
   ondisk::AttributeSizes sizes;
 
+  uint64_t count_units() const;
   ClusterCount wanted() const;
   /// Joins it to the last one where that is possible. In order of vcn.
   void add_stretch(const Stretch& stretch);

@@ -264,8 +264,9 @@ ByteVector compress_wof(ByteView data, ondisk::WofFormat format) {
   ByteVector chunks;
   for (size_t at = 0; at < data.size(); at += chunk_bytes) {
     if (at != 0) {
-      const ByteView entry = bytes_of(le32::of(static_cast<uint32_t>(chunks.size())));
-      table.insert(table.end(), entry.begin(), entry.end());
+      const le32 entry = le32::of(static_cast<uint32_t>(chunks.size()));
+      const ByteView bytes = bytes_of(entry);
+      table.insert(table.end(), bytes.begin(), bytes.end());
     }
     const ByteView chunk = data.subspan(at, std::min(chunk_bytes, data.size() - at));
     const std::vector<LzxBlock> kinds = {LzxBlock::Verbatim, LzxBlock::Aligned};
