@@ -380,7 +380,7 @@ def come_and_go(driver, image, directory):
 
 
 def ranges(driver, image, directory):
-    """`usn track`: peers pass over the records of version 4."""
+    """`usn track`."""
     path = os.path.join(directory, "large")
     with mounted(driver, image, directory=directory):
         write(path, "x" * 2 * MIB)
@@ -402,7 +402,7 @@ def ranges(driver, image, directory):
     expect_equal(found[0]["reasons"], ["data_overwrite", "close"], "their reasons")
     call("track", image, code=66)
     run(PROGRAM, "check", image)
-    check_peers(image)
+    check_peers(image, ["The Sleuth Kit"])
 
 
 def others_may_not_read(driver, image, directory):
@@ -457,7 +457,11 @@ def from_libfsntfs(image):
     return found
 
 
-def check_peers(image):
+READERS = {"The Sleuth Kit": from_sleuthkit, "libfsntfs": from_libfsntfs}
+
+
+def check_peers(image, names=tuple(READERS)):
+    """The records of version 2: The Sleuth Kit passes over others, libfsntfs gives up at them."""
     own = [
         (
             record["file_reference"],
@@ -466,9 +470,10 @@ def check_peers(image):
             record["name"],
         )
         for record in records(image)
+        if record["version"] != 4
     ]
-    for name, reader in (("The Sleuth Kit", from_sleuthkit), ("libfsntfs", from_libfsntfs)):
-        theirs = reader(image)
+    for name in names:
+        theirs = READERS[name](image)
         differences = [
             f"record {i}: {got} instead of {wanted}"
             for i, (got, wanted) in enumerate(zip(theirs, own))
