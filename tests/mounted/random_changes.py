@@ -133,7 +133,8 @@ class RandomChanges:
         os.removexattr(self.some_file(), name)
 
     def set_attributes(self):
-        bits = self.chance.choice((0x20, 0x21, 0x02, 0x24, 0x2000))
+        # Not FILE_ATTRIBUTE_SYSTEM: an empty file that has it is a fifo of Interix.
+        bits = self.chance.choice((0x20, 0x21, 0x02, 0x22, 0x2000))
         os.setxattr(self.some_file(), "system.ntfs_attrib_be", bits.to_bytes(4, "big"))
 
     def set_stream(self):
