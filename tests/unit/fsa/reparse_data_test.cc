@@ -130,8 +130,9 @@ TEST_F(ReparseData, DamagedWofFilesGiveAnError) {
   compress(data, WofFormat::Xpress4K);
   const auto stream = store().find_stream(*s_.file(), ondisk::kWofStreamName);
   ASSERT_TRUE(store().write(**stream, 0, filled(4, 1), kBuffered));
-  const auto open = s_.open(0, AccessMask::ReadData);
+  auto open = s_.open(0, AccessMask::ReadData);
   EXPECT_EQ(s_.read(*open, 0, 10).status, NtStatus::FileCorruptError);
+  open.reset();
   ASSERT_TRUE(store().remove_stream(*s_.file(), ondisk::kWofStreamName));
   s_.remount();
   const auto again = s_.open(0, AccessMask::ReadData);
