@@ -125,10 +125,12 @@ Result<lfs::Lsn> Transaction::log(const Operation& redo, const Operation& undo, 
     record.target.cluster_block_offset = static_cast<uint16_t>(place.offset_in_cluster / 512);
     record.target.target_block_size = static_cast<uint16_t>(stream.page_bytes / 512);
   } else if (place.offset_in_cluster != 0) {
-    // Raw values are addressed from the start of the cluster.
+    // Raw values are addressed from the start of the cluster, by blocks what the offset cannot say.
     if (redo.op == LogOp::UpdateNonresidentValue) {
-      record.target.record_offset =
-          static_cast<uint16_t>(place.offset_in_cluster + redo.record_offset);
+      constexpr uint64_t kReach = uint64_t{64} << 10;
+      const uint64_t at = place.offset_in_cluster + redo.record_offset;
+      record.target.cluster_block_offset = static_cast<uint16_t>(align_down(at, kReach) / 512);
+      record.target.record_offset = static_cast<uint16_t>(at % kReach);
     } else {
       bits = encode_bit_range(struct_at<le32>(redo.payload, 0).get() + place.offset_in_cluster * 8,
                               struct_at<le32>(redo.payload, 4).get());

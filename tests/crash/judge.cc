@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/check/check.h"
+#include "tests/crash/guard.h"
 
 namespace ntfs::crash {
 
@@ -58,6 +59,7 @@ class TreeReader {
     entry.kind = information.kind;
     entry.links = information.link_count;
     entry.mode = information.linux_metadata.mode.value_or(0);
+    entry.guard = TRY(guard_on(store_, file));
     if (entry.kind == FileKind::Symlink) entry.target = TRY(store_.read_link(file));
     const uint64_t reference = file.reference().raw();
     if (entry.kind == FileKind::File) {

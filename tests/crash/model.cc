@@ -27,9 +27,9 @@ uint64_t mix(uint64_t hash, uint64_t value) {
 }
 
 std::string to_text(const Entry& entry) {
-  return fmt::format("kind {}, links {}, mode {:o}, target '{}', is {}",
-                     static_cast<int>(entry.kind), entry.links, entry.mode, entry.target,
-                     entry.first_name);
+  return fmt::format("kind {}, links {}, mode {:o}, guard {}, target '{}', is {}",
+                     static_cast<int>(entry.kind), entry.links, entry.mode, entry.guard,
+                     entry.target, entry.first_name);
 }
 
 }  // namespace
@@ -41,6 +41,7 @@ uint64_t hash_of(const Listing& listing) {
     hash = mix(hash, text(path));
     hash = mix(hash, static_cast<uint64_t>(entry.kind) + (uint64_t{entry.links} << 8) +
                          (uint64_t{entry.mode} << 32));
+    hash = mix(hash, entry.guard);
     hash = mix(hash, text(entry.target));
     hash = mix(hash, text(entry.first_name));
   }
@@ -78,7 +79,7 @@ Model Model::of(const Listing& listing, const std::map<std::string, Content>& co
     }
     const uint32_t id = model.next_file_++;
     model.names_[path] = id;
-    model.files_[id] = {entry.kind, entry.links, entry.mode, entry.target};
+    model.files_[id] = {entry.kind, entry.links, entry.mode, entry.guard, entry.target};
     if (entry.kind == FileKind::File) model.contents_[id] = contents.at(path);
   }
   return model;
@@ -110,7 +111,7 @@ Listing Model::listing() const {
   for (const auto& [path, id] : names_) {
     const File& file = files_.at(id);
     const auto& name = first.emplace(id, path).first->second;
-    listing[path] = {file.kind, file.links, file.mode, file.target, name};
+    listing[path] = {file.kind, file.links, file.mode, file.guard, file.target, name};
   }
   return listing;
 }
@@ -135,10 +136,18 @@ void Model::move(const std::string& from, const std::string& to) {
   names_.merge(moved);
 }
 
+/// What a file inherits that is made there.
+uint64_t Model::guard_below(const std::string& path) const {
+  const size_t slash = path.rfind('/');
+  const File* directory = slash == path.npos ? nullptr : find(path.substr(0, slash));
+  return directory == nullptr ? 0 : directory->guard;
+}
+
 bool Model::create(const Operation& operation) {
   if (!may_create(operation.path)) return false;
   File file;
   file.links = 1;
+  file.guard = guard_below(operation.path);
   if (operation.kind == Kind::MakeDirectory) file.kind = FileKind::Directory;
   if (operation.kind == Kind::MakeFifo) {
     file.kind = FileKind::Fifo;
@@ -348,6 +357,12 @@ bool Model::apply(const Operation& operation, size_t number) {
       if (name == names_.end()) return false;
       const auto has_other = [&](const auto& other) { return other.second == name->second; };
       return std::count_if(names_.begin(), names_.end(), has_other) == 1;
+    }
+    case Kind::SetSecurity: {
+      const auto name = names_.find(operation.path);
+      if (name == names_.end()) return false;
+      files_[name->second].guard = operation.offset;
+      return true;
     }
     case Kind::Fsync:
     case Kind::Checkpoint:

@@ -17,6 +17,7 @@ struct Entry {
   FileKind kind = FileKind::File;
   uint32_t links = 1;
   uint32_t mode = 0;       ///< $LXMOD; 0: none
+  uint64_t guard = 0;      ///< number of its security descriptor (guard.h)
   std::string target;      ///< of a symbolic link
   std::string first_name;  ///< the first of the file's names: tells which names are one file
   friend bool operator==(const Entry&, const Entry&) = default;
@@ -47,6 +48,7 @@ class Model {
     FileKind kind = FileKind::File;
     uint32_t links = 0;
     uint32_t mode = 0;
+    uint64_t guard = 0;
     std::string target;
   };
   const File* find(const std::string& path) const;
@@ -61,6 +63,7 @@ class Model {
   bool change_data(const Operation& operation, size_t number);
   bool clone(const Operation& operation);
   bool set_link(const Operation& operation);
+  uint64_t guard_below(const std::string& path) const;
   void move(const std::string& from, const std::string& to);
   void drop(uint32_t file);
 

@@ -7,18 +7,19 @@
 #include <array>
 
 #include "core/ondisk/reparse_point.h"
+#include "tests/crash/guard.h"
 #include "tests/crash/recording_device.h"
 
 namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 29> kNames = {
-    "create",       "mkdir",         "symlink",     "mkfifo",     "write",          "write-through",
-    "write-smooth", "write-by-open", "append",      "truncate",   "punch",          "allocate",
-    "reserve",      "zero",          "zero-within", "clone",      "compress",       "set-mode",
-    "set-link",     "short-name",    "rename",      "exchange",   "link",           "unlink",
-    "unlink-open",  "rmdir",         "fsync",       "checkpoint", "bare-checkpoint"};
+constexpr std::array<std::string_view, 30> kNames = {
+    "create",       "mkdir",         "symlink",      "mkfifo",   "write",      "write-through",
+    "write-smooth", "write-by-open", "append",       "truncate", "punch",      "allocate",
+    "reserve",      "zero",          "zero-within",  "clone",    "compress",   "set-mode",
+    "set-link",     "short-name",    "set-security", "rename",   "exchange",   "link",
+    "unlink",       "unlink-open",   "rmdir",        "fsync",    "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -297,6 +298,10 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return clone(operation);
     case Kind::SetLink:
       return set_link(operation);
+    case Kind::SetSecurity: {
+      const FilePtr file = TRY(find(operation.path));
+      return store_.set_security(*file, SecurityInformation::All, guard_of(operation.offset));
+    }
     case Kind::WriteByOpen:
       return write_by_open(operation, number);
     case Kind::Fsync:

@@ -31,6 +31,7 @@ struct Operation {
     SetMode,        ///< path, offset: the mode
     SetLink,        ///< path of a symlink or an empty file; target; none: no link from now on
     SetShortName,   ///< path; target: the short name. Of a file with one name
+    SetSecurity,    ///< path, offset: the descriptor's number (guard.h)
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
     Link,           ///< path, target: the new name

@@ -192,6 +192,8 @@ const std::vector<Operation>& pair_table() {
       {Kind::SetMode, "A", "", 0700, 0},
       {Kind::SetShortName, "A/foo", "FOO~1", 0, 0},
       {Kind::SetShortName, "A/C", "c", 0, 0},
+      {Kind::SetSecurity, "A/foo", "", 1, 0},
+      {Kind::SetSecurity, "A", "", 8, 0},
       {Kind::Rename, "A/foo", "A/new", 0, 0},
       {Kind::Rename, "A/foo", "B/foo", 0, 0},
       {Kind::Rename, "A/foo", "B/bar", 0, 0},
@@ -424,7 +426,7 @@ Operation random_data_operation(Dice& dice, const Paths& paths) {
 }
 
 Operation random_name_operation(Dice& dice, const Paths& paths) {
-  switch (dice.below(18)) {
+  switch (dice.below(19)) {
     case 0:
     case 1:
     case 2:
@@ -456,6 +458,8 @@ Operation random_name_operation(Dice& dice, const Paths& paths) {
       return {Kind::SetLink, some_name(dice, paths), std::string(1 + dice.size(900), 's'), 0, 0};
     case 16:
       return {Kind::SetLink, some_name(dice, paths), "", 0, 0};
+    case 17:
+      return {Kind::SetSecurity, some_name(dice, paths), "", 1 + dice.below(20), 0};
     default:
       return {Kind::SetMode, some_file(dice, paths), "", dice.below(01000), 0};
   }
@@ -644,18 +648,37 @@ void make_packed(Workload& workload, Model& model, Dice& dice) {
   }
 }
 
+/// Security descriptors by the dozen, long ones, too: $SDS grows into a further pair of blocks.
+void make_guarded(Workload& workload, Model& model, Dice& dice) {
+  const size_t count = 30 + dice.below(40);
+  for (size_t i = 0; i < count; ++i) {
+    const Paths paths = paths_of(model);
+    const bool is_file = dice.one_in(2);
+    std::string path = is_file ? some_file(dice, paths) : dice.pick(paths.directories);
+    if (path.empty()) path = "A";
+    const uint64_t number = 1 + (dice.one_in(3) ? 8 * dice.below(40) + 7 : dice.below(300));
+    if (dice.below(4) != 0) {
+      add(workload, model, {Kind::SetSecurity, path, "", number, 0});
+    } else {
+      add(workload, model, random_name_operation(dice, paths));
+    }
+    add_promise(workload, model, dice, 6);
+  }
+}
+
 struct RandomKind {
   std::string_view name;
   void (*make)(Workload&, Model&, Dice&);
 };
-constexpr std::array<RandomKind, 8> kRandomKinds = {{{"mixed", make_mixed},
+constexpr std::array<RandomKind, 9> kRandomKinds = {{{"mixed", make_mixed},
                                                      {"splits", make_splits},
                                                      {"links", make_links},
                                                      {"wrap", make_wrap},
                                                      {"big", make_big},
                                                      {"full", make_full},
                                                      {"clones", make_clones},
-                                                     {"packed", make_packed}}};
+                                                     {"packed", make_packed},
+                                                     {"guarded", make_guarded}}};
 
 Shape random_shape(Dice& dice) {
   Shape shape;

@@ -28,7 +28,7 @@ struct Shape {
 /// A workload and its name, from which it can be made again:
 ///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
 ///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
-///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed
+///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed, guarded
 struct Workload {
   enum class Bounds { None, MayFillUp };
   std::string name;

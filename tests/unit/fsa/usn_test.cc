@@ -373,5 +373,23 @@ TEST_F(UsnTable, AttributesAreThoseOfTheMoment) {
   EXPECT_EQ(records.back().security_id, 0u);
 }
 
+// Log records say places in a cluster with 16 bits.
+TEST(UsnOnLargeClusters, RecordsFarIntoAClusterSurviveACrash) {
+  constexpr uint64_t kFarBytes = uint64_t{64} << 10;
+  UsnStore store({.bytes = uint64_t{96} << 20,
+                  .cluster_size = 2 << 20,
+                  .usn_size = uint64_t{4} << 20,
+                  .data_times = DataTimes::SetByStore});
+  for (int i = 0; store.usn().next().raw() < 3 * kFarBytes; ++i) {
+    const std::string name = "file " + std::to_string(i);
+    ASSERT_NE(store.make(std::u16string(name.begin(), name.end())), nullptr);
+  }
+  ASSERT_TRUE(store.store().flush());
+  const auto written = store.records(usn::Usn());
+  store.crash();
+  EXPECT_EQ(store.records(usn::Usn()), written);
+  EXPECT_EQ(store.check(), "");
+}
+
 }  // namespace
 }  // namespace ntfs::testing
