@@ -71,6 +71,13 @@ class Suite:
     def case(self, name):
         return Case(self, name)
 
+    def run(self, cases, *arguments):
+        """The wanted ones of `cases`, which maps names to functions of `arguments`."""
+        for name, case in cases.items():
+            if self.wants(name):
+                with self.case(name):
+                    case(*arguments)
+
     def skip(self, name, reason):
         self.record("SKIP", name, reason)
 

@@ -373,13 +373,7 @@ FSX = ["--seed", "1", "--ops", "2000", "--length", "3000000"]
 
 def main():
     suite = Suite("compression")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} is a peer here")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "is a peer here")
     with volume.work_directory("compression") as work:
         cases = {
             "ntfs-3g and we, clusters of 4096": lambda: theirs(work, 4096),
@@ -391,10 +385,7 @@ def main():
             "fsx": lambda: fsx(work),
             "speed": lambda: speed(work),
         }
-        for name, case in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    case()
+        suite.run(cases)
     suite.finish()
 
 

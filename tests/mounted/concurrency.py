@@ -119,11 +119,7 @@ def under_thread_sanitizer(work):
 
 def main():
     suite = Suite("concurrency")
-    try:
-        driver = volume.subject()
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite)
     actions = {
         "hammer": lambda d: exercise(
             "hammer", d, "--processes", 2, "--threads", 4, "--ops", 20_000

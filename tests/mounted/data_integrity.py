@@ -10,7 +10,7 @@ import random
 import sys
 
 import volume
-from cases import CaseFailure, CaseSkipped, Suite, expect_equal
+from cases import CaseFailure, Suite, expect_equal
 from peers_agree import check_volume
 from volume import GIB, MIB, mounted, program, run
 
@@ -138,11 +138,7 @@ def stream(driver, image):
 
 def main():
     suite = Suite("data_integrity")
-    try:
-        driver = volume.subject()
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite)
     given = os.environ.get("NTFS_WAL_SEEDS")
     seeds = (
         given.split(",") if given else [random.SystemRandom().randrange(1 << 32) for _ in range(2)]

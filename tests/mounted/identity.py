@@ -187,10 +187,7 @@ def main():
         "refusals": lambda image: refusals(driver, image),
     }
     with volume.work_directory("identity") as work:
-        for name, case in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    case(os.path.join(work, "volume.img"))
+        suite.run(cases, os.path.join(work, "volume.img"))
     suite.finish()
 
 

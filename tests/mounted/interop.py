@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import volume
-from cases import CaseSkipped, Suite, expect, expect_equal
+from cases import Suite, expect, expect_equal
 from volume import MIB, PROGRAM, Ntfs3g, mounted, run, wait_until
 
 PROBE_YES, PROBE_HIBERNATED = 0, 14
@@ -141,13 +141,7 @@ def short_hiberfil(driver, image):
 
 def main():
     suite = Suite("interop")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} has no commands of its own")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "has no commands of its own")
     cases = {
         "fstrim frees what is free": fstrim,
         "discard frees what is removed": discard,
@@ -156,10 +150,7 @@ def main():
         "a short hibernation file means a Windows elsewhere": short_hiberfil,
     }
     with volume.work_directory("interop") as work:
-        for name, case in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    case(driver, os.path.join(work, "volume.img"))
+        suite.run(cases, driver, os.path.join(work, "volume.img"))
     suite.finish()
 
 

@@ -10,7 +10,7 @@ import random
 import sys
 
 import volume
-from cases import CaseFailure, CaseSkipped, Suite, expect, expect_equal
+from cases import CaseFailure, Suite, expect, expect_equal
 from peers_agree import check_volume
 from volume import MIB, mounted, run
 
@@ -225,11 +225,7 @@ def too_large_requests(driver, image):
 
 def main():
     suite = Suite("no_space")
-    try:
-        driver = volume.subject()
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite)
     with volume.work_directory("space") as work:
         image = os.path.join(work, "full.img")
         for name, fill, sizes, size in (

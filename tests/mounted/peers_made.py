@@ -17,7 +17,7 @@ import datasets
 import details
 import manifest
 import volume
-from cases import CaseSkipped, Suite, expect, expect_no_differences
+from cases import Suite, expect, expect_no_differences
 from peers_agree import PEERS, check_volume, run_vm
 from random_changes import RandomChanges
 from volume import GIB, MIB, Ntfs3g, mounted, run
@@ -353,11 +353,7 @@ def try_changes(directory):
 
 def main():
     suite = Suite("peers_made")
-    try:
-        driver = volume.subject()
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite)
     with volume.work_directory("made") as work:
         changed = peers_made(suite, driver, work)
         if driver.is_ntfs:

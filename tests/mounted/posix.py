@@ -801,11 +801,7 @@ def kill_in_a_copy(suite, driver, work):
 
 def main():
     suite = Suite("posix")
-    try:
-        driver = volume.subject()
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite)
     with volume.work_directory("posix") as work:
         run_all(suite, driver, work)
         if not suite.wanted:

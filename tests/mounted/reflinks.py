@@ -111,13 +111,7 @@ def says_what_it_is(image):
 
 def main():
     suite = Suite("reflinks")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} has no reflinks")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "has no reflinks")
     with volume.work_directory("reflinks") as work:
         image = os.path.join(work, "reflink.img")
         driver.format(image, GIB, "--reflink")
@@ -127,10 +121,7 @@ def main():
             "info and format know": lambda: says_what_it_is(image),
             "ntfs-3g and its tools refuse": lambda: refused(image),
         }
-        for name, case in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    case()
+        suite.run(cases)
     suite.finish()
 
 

@@ -357,13 +357,7 @@ def refusals(work):
 
 def main():
     suite = Suite("reparse")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} is a peer here")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "is a peer here")
     with volume.work_directory("reparse") as work:
         cases = {
             "as ntfs-3g shows what it made": theirs,
@@ -372,10 +366,7 @@ def main():
             "files that Windows compressed": wof,
             "data elsewhere": elsewhere,
         }
-        for name, case in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    case(work)
+        suite.run(cases, work)
     suite.finish()
 
 

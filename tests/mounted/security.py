@@ -495,13 +495,7 @@ def posix_lists(driver, image, work):
 
 def main():
     suite = Suite("security")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} is one of the judges")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "is one of the judges")
     with volume.work_directory("security") as work:
         cases = {
             "descriptors by extended attribute": by_extended_attribute,

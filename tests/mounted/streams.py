@@ -626,13 +626,7 @@ def names_of_one(work):
 
 def main():
     suite = Suite("streams")
-    try:
-        driver = volume.subject()
-        if driver.name != "ntfs-wal":
-            raise CaseSkipped(f"{driver.name} is a peer here")
-    except CaseSkipped as reason:
-        suite.skip("all", str(reason))
-        suite.finish()
+    driver = volume.subject_of(suite, "is a peer here")
     with volume.work_directory("streams") as work:
         cases = {
             "as extended attributes": as_attributes,
@@ -646,10 +640,7 @@ def main():
             "the kernel's pages": cached,
             "names of one stream": names_of_one,
         }
-        for name, act in cases.items():
-            if suite.wants(name):
-                with suite.case(name):
-                    act(work)
+        suite.run(cases, work)
     suite.finish()
 
 

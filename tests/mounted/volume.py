@@ -145,6 +145,19 @@ def subject():
     return chosen
 
 
+def subject_of(suite, no_peer=None):
+    """The file system under test. Where there is none the suite ends, skipped; likewise where it is
+    a peer, of which `no_peer` says why it cannot be judged."""
+    try:
+        driver = subject()
+        if no_peer and driver.name != "ntfs-wal":
+            raise CaseSkipped(f"{driver.name} {no_peer}")
+        return driver
+    except CaseSkipped as reason:
+        suite.skip("all", str(reason))
+        suite.finish()
+
+
 def force_unmount(directory):
     for command in (["fusermount3", "-u", "-z", directory], ["umount", "-l", directory]):
         if is_mounted(directory):
