@@ -24,6 +24,24 @@ Result<Content> read_content(ObjectStore& store, File& file, uint64_t size) {
   return Content(std::make_shared<ByteVector>(memory.data(), memory.data() + length));
 }
 
+Result<Values> read_streams(ObjectStore& store, File& file) {
+  Values values;
+  for (const StreamInformation& stream : TRY(store.query_streams(file))) {
+    if (stream.name.empty()) continue;
+    const ByteVector value = TRY(store.read_stream(file, stream.name));
+    values[std::string(stream.name.begin(), stream.name.end())] = hash_of(value);
+  }
+  return values;
+}
+
+Result<Values> read_eas(ObjectStore& store, File& file) {
+  Values values;
+  for (const ondisk::Ea& ea : TRY(store.query_eas(file))) {
+    if (!ea.name.starts_with("$LX")) values[ea.name] = hash_of(ea.value);
+  }
+  return values;
+}
+
 class TreeReader {
  public:
   explicit TreeReader(ObjectStore& store) : store_(store) {}
@@ -61,6 +79,8 @@ class TreeReader {
     entry.mode = information.linux_metadata.mode.value_or(0);
     entry.guard = TRY(guard_on(store_, file));
     if (entry.kind == FileKind::Symlink) entry.target = TRY(store_.read_link(file));
+    entry.streams = TRY(read_streams(store_, file));
+    entry.eas = TRY(read_eas(store_, file));
     const uint64_t reference = file.reference().raw();
     if (entry.kind == FileKind::File) {
       Content& content = contents_[reference];

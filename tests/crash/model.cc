@@ -26,13 +26,32 @@ uint64_t mix(uint64_t hash, uint64_t value) {
   return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 31);
 }
 
+uint64_t mix(uint64_t hash, const Values& values) {
+  const std::hash<std::string> text;
+  hash = mix(hash, values.size());
+  for (const auto& [name, value] : values) hash = mix(mix(hash, text(name)), value);
+  return hash;
+}
+
+std::string to_text(const Values& values) {
+  std::string text;
+  for (const auto& [name, value] : values) text += fmt::format(" {}={:x}", name, value);
+  return text;
+}
+
 std::string to_text(const Entry& entry) {
-  return fmt::format("kind {}, links {}, mode {:o}, guard {}, target '{}', is {}",
+  return fmt::format("kind {}, links {}, mode {:o}, guard {}, target '{}', streams{}, eas{}, is {}",
                      static_cast<int>(entry.kind), entry.links, entry.mode, entry.guard,
-                     entry.target, entry.first_name);
+                     entry.target, to_text(entry.streams), to_text(entry.eas), entry.first_name);
 }
 
 }  // namespace
+
+uint64_t hash_of(ByteView value) {
+  uint64_t hash = value.size();
+  for (const std::byte byte : value) hash = mix(hash, std::to_integer<uint64_t>(byte));
+  return hash;
+}
 
 uint64_t hash_of(const Listing& listing) {
   const std::hash<std::string> text;
@@ -43,6 +62,7 @@ uint64_t hash_of(const Listing& listing) {
                          (uint64_t{entry.mode} << 32));
     hash = mix(hash, entry.guard);
     hash = mix(hash, text(entry.target));
+    hash = mix(mix(hash, entry.streams), entry.eas);
     hash = mix(hash, text(entry.first_name));
   }
   return hash;
@@ -79,7 +99,8 @@ Model Model::of(const Listing& listing, const std::map<std::string, Content>& co
     }
     const uint32_t id = model.next_file_++;
     model.names_[path] = id;
-    model.files_[id] = {entry.kind, entry.links, entry.mode, entry.guard, entry.target};
+    model.files_[id] = {entry.kind,   entry.links,   entry.mode, entry.guard,
+                        entry.target, entry.streams, entry.eas};
     if (entry.kind == FileKind::File) model.contents_[id] = contents.at(path);
   }
   return model;
@@ -111,7 +132,8 @@ Listing Model::listing() const {
   for (const auto& [path, id] : names_) {
     const File& file = files_.at(id);
     const auto& name = first.emplace(id, path).first->second;
-    listing[path] = {file.kind, file.links, file.mode, file.guard, file.target, name};
+    listing[path] = {file.kind,   file.links,   file.mode, file.guard,
+                     file.target, file.streams, file.eas,  name};
   }
   return listing;
 }
@@ -281,6 +303,21 @@ bool Model::change_data(const Operation& operation, size_t number) {
   return true;
 }
 
+/// Each is one transaction: what there is of it is in the listing.
+bool Model::change_attributes(const Operation& operation, size_t number) {
+  const auto name = names_.find(operation.path);
+  if (name == names_.end()) return false;
+  File& file = files_[name->second];
+  if (file.kind != FileKind::File && file.kind != FileKind::Directory) return false;
+  const bool is_stream = operation.kind == Kind::SetStream || operation.kind == Kind::RemoveStream;
+  Values& values = is_stream ? file.streams : file.eas;
+  if (operation.kind == Kind::RemoveStream || operation.kind == Kind::RemoveEa) {
+    return values.erase(operation.target) != 0;
+  }
+  values[operation.target] = hash_of(written_bytes(number, 0, operation.length));
+  return true;
+}
+
 bool Model::clone(const Operation& operation) {
   const File* from = find(operation.path);
   const File* to = find(operation.target);
@@ -364,6 +401,11 @@ bool Model::apply(const Operation& operation, size_t number) {
       files_[name->second].guard = operation.offset;
       return true;
     }
+    case Kind::SetStream:
+    case Kind::RemoveStream:
+    case Kind::SetEa:
+    case Kind::RemoveEa:
+      return change_attributes(operation, number);
     case Kind::Fsync:
     case Kind::Checkpoint:
     case Kind::BareCheckpoint:

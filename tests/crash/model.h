@@ -12,6 +12,10 @@
 
 namespace ntfs::crash {
 
+/// Hashes of values by their names.
+using Values = std::map<std::string, uint64_t>;
+uint64_t hash_of(ByteView value);
+
 /// What is judged of one name.
 struct Entry {
   FileKind kind = FileKind::File;
@@ -19,6 +23,8 @@ struct Entry {
   uint32_t mode = 0;       ///< $LXMOD; 0: none
   uint64_t guard = 0;      ///< number of its security descriptor (guard.h)
   std::string target;      ///< of a symbolic link
+  Values streams;          ///< named ones
+  Values eas;              ///< without those of $LXMOD and its like
   std::string first_name;  ///< the first of the file's names: tells which names are one file
   friend bool operator==(const Entry&, const Entry&) = default;
 };
@@ -50,6 +56,8 @@ class Model {
     uint32_t mode = 0;
     uint64_t guard = 0;
     std::string target;
+    Values streams = {};
+    Values eas = {};
   };
   const File* find(const std::string& path) const;
   bool may_create(const std::string& path) const;
@@ -61,6 +69,7 @@ class Model {
   bool link(const Operation& operation);
   bool unlink_open(const std::string& path, size_t number);
   bool change_data(const Operation& operation, size_t number);
+  bool change_attributes(const Operation& operation, size_t number);
   bool clone(const Operation& operation);
   bool set_link(const Operation& operation);
   uint64_t guard_below(const std::string& path) const;

@@ -14,12 +14,13 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 30> kNames = {
-    "create",       "mkdir",         "symlink",      "mkfifo",   "write",      "write-through",
-    "write-smooth", "write-by-open", "append",       "truncate", "punch",      "allocate",
-    "reserve",      "zero",          "zero-within",  "clone",    "compress",   "set-mode",
-    "set-link",     "short-name",    "set-security", "rename",   "exchange",   "link",
-    "unlink",       "unlink-open",   "rmdir",        "fsync",    "checkpoint", "bare-checkpoint"};
+constexpr std::array<std::string_view, 34> kNames = {
+    "create",       "mkdir",       "symlink",    "mkfifo",        "write",     "write-through",
+    "write-smooth", "write-by-open", "append",   "truncate",      "punch",     "allocate",
+    "reserve",      "zero",        "zero-within", "clone",        "compress",  "set-mode",
+    "set-link",     "short-name",  "set-security", "set-stream",  "remove-stream", "set-ea",
+    "remove-ea",    "rename",      "exchange",   "link",          "unlink",    "unlink-open",
+    "rmdir",        "fsync",       "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -158,6 +159,28 @@ Result<> Performer::allocate(File& file, uint64_t offset, uint64_t length,
   return store_.set_end_of_file(file, offset + length);
 }
 
+Result<> Performer::change_attributes(const Operation& operation, size_t number) {
+  const FilePtr file = TRY(find(operation.path));
+  const FileInformation information = TRY(store_.query_information(*file));
+  // The kernel lets regular files and directories have them.
+  if (information.kind != FileKind::File && information.kind != FileKind::Directory) {
+    return NtStatus::InvalidParameter;
+  }
+  const ByteVector value = written_bytes(number, 0, operation.length);
+  switch (operation.kind) {
+    case Operation::Kind::SetStream:
+      return store_.set_stream(*file, to_name(operation.target), value);
+    case Operation::Kind::RemoveStream:
+      return store_.remove_stream(*file, to_name(operation.target));
+    case Operation::Kind::SetEa:
+      return store_.set_ea(*file, operation.target, value);
+    case Operation::Kind::RemoveEa:
+      return store_.remove_ea(*file, operation.target);
+    default:
+      return NtStatus::InvalidParameter;
+  }
+}
+
 Result<> Performer::clone(const Operation& operation) {
   std::array<FilePtr, 2> files;
   for (FilePtr& file : files) {
@@ -294,6 +317,11 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
       return change_names(operation);
     case Kind::UnlinkOpen:
       return unlink_open(operation, number);
+    case Kind::SetStream:
+    case Kind::RemoveStream:
+    case Kind::SetEa:
+    case Kind::RemoveEa:
+      return change_attributes(operation, number);
     case Kind::Clone:
       return clone(operation);
     case Kind::SetLink:

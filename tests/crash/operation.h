@@ -32,6 +32,10 @@ struct Operation {
     SetLink,        ///< path of a symlink or an empty file; target; none: no link from now on
     SetShortName,   ///< path; target: the short name. Of a file with one name
     SetSecurity,    ///< path, offset: the descriptor's number (guard.h)
+    SetStream,      ///< path; target: the stream's name; length: all that it holds then
+    RemoveStream,   ///< path; target
+    SetEa,          ///< path; target: the name; length: of the value
+    RemoveEa,       ///< path; target
     Rename,         ///< path, target: what is there goes
     Exchange,       ///< path, target
     Link,           ///< path, target: the new name
@@ -97,6 +101,7 @@ class Performer {
   Result<> clone(const Operation& operation);
   Result<> set_link(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
+  Result<> change_attributes(const Operation& operation, size_t number);
   Result<> write_by_open(const Operation& operation, size_t number);
   Result<> change_names(const Operation& operation);
   Result<> unlink_open(const Operation& operation, size_t number);

@@ -54,7 +54,8 @@ const std::vector<Operation>& tree_at_start() {
       {Kind::Write, "A/small", "", 0, 200},      {Kind::Create, "B/bar", "", 0, 0},
       {Kind::Write, "B/bar", "", 0, 5000},       {Kind::Create, "A/two", "", 0, 0},
       {Kind::Write, "A/two", "", 0, 100},        {Kind::Link, "A/two", "B/two", 0, 0},
-      {Kind::MakeSymlink, "sym", "A/foo", 0, 0},
+      {Kind::MakeSymlink, "sym", "A/foo", 0, 0}, {Kind::SetStream, "A/foo", "old", 0, 6000},
+      {Kind::SetStream, "A/two", "old", 0, 100}, {Kind::SetEa, "A/two", "OLD", 0, 50},
   };
   return operations;
 }
@@ -194,6 +195,11 @@ const std::vector<Operation>& pair_table() {
       {Kind::SetShortName, "A/C", "c", 0, 0},
       {Kind::SetSecurity, "A/foo", "", 1, 0},
       {Kind::SetSecurity, "A", "", 8, 0},
+      {Kind::SetStream, "A/foo", "new", 0, 200},
+      {Kind::SetStream, "A/foo", "old", 0, 20000},
+      {Kind::RemoveStream, "A/foo", "old", 0, 0},
+      {Kind::SetEa, "A/foo", "NEW", 0, 3000},
+      {Kind::RemoveEa, "A/two", "OLD", 0, 0},
       {Kind::Rename, "A/foo", "A/new", 0, 0},
       {Kind::Rename, "A/foo", "B/foo", 0, 0},
       {Kind::Rename, "A/foo", "B/bar", 0, 0},
@@ -465,11 +471,27 @@ Operation random_name_operation(Dice& dice, const Paths& paths) {
   }
 }
 
+Operation random_attribute_operation(Dice& dice, const Paths& paths) {
+  const std::string path = dice.one_in(4) ? some_name(dice, paths) : some_file(dice, paths);
+  const std::string name = fmt::format("N{}", dice.below(4));
+  switch (dice.below(6)) {
+    case 0:
+      return {Kind::RemoveStream, path, name, 0, 0};
+    case 1:
+      return {Kind::RemoveEa, path, name, 0, 0};
+    case 2:
+      return {Kind::SetEa, path, name, 0, dice.size(15000)};
+    default:
+      return {Kind::SetStream, path, name, 0, dice.size(65537)};
+  }
+}
+
 Operation random_step(Dice& dice, const Model& model) {
   const Paths paths = paths_of(model);
   static constexpr std::array<Kind, 4> kCommits = {Kind::Fsync, Kind::Fsync, Kind::Checkpoint,
                                                    Kind::BareCheckpoint};
   if (dice.one_in(7)) return {kCommits[dice.below(kCommits.size())], "", "", 0, 0};
+  if (dice.one_in(9)) return random_attribute_operation(dice, paths);
   return dice.one_in(2) ? random_data_operation(dice, paths) : random_name_operation(dice, paths);
 }
 
