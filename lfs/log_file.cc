@@ -184,7 +184,7 @@ Result<> LogFile::begin_epoch(const LogStart& how, const RestartPages& old) {
     const Lsn first = next_locked();
     page_oldest_ = {first, first};
     Client client;
-    client.name = u"NTFS";
+    client.name = kClientName;
     client.base = client.restart = scan_start_ = first;
     client.checkpoint_bytes = client.held_bytes = reserved_bytes_ =
         std::min(how.checkpoint_reserve_bytes, geometry_.record_pages() * kPageDataSize / 8) +

@@ -12,7 +12,6 @@ constexpr size_t kRestartAreaOffset = 0x30;
 constexpr size_t kClientArrayOffset = 0x40;
 constexpr size_t kRestartSequenceArrayOffset = 0x1E;
 constexpr size_t kFirstSectorEnd = kSequenceStride - 2;
-constexpr std::u16string_view kClientName = u"NTFS";
 
 /// What is wrong with a restart page.
 struct Finding {

@@ -36,6 +36,9 @@ struct RestartClient {
   Lsn restart_lsn;  ///< none before the first restart record
 };
 
+/// Of the one client of a volume's log.
+inline constexpr std::u16string_view kClientName = u"NTFS";
+
 /// What one restart page says, checked.
 struct RestartPage {
   /// Entries that fit into the page.

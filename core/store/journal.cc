@@ -45,7 +45,7 @@ void Journal::start(std::unique_ptr<lfs::LogFile> log, LogStoreOnVolume& store, 
   log_store_ = &store;
   mirror_ = mirror;
   log_ = std::move(log);
-  area_ = std::make_unique<lfs::MarshallingArea>(log_->open_stream(u"NTFS").value(),
+  area_ = std::make_unique<lfs::MarshallingArea>(log_->open_stream(lfs::kClientName).value(),
                                                  lfs::kMaximumClientData, 0);
   transaction_memory_->reservations = area_->make_set();
 }

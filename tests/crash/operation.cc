@@ -15,12 +15,13 @@ namespace ntfs::crash {
 namespace {
 
 constexpr std::array<std::string_view, 34> kNames = {
-    "create",       "mkdir",       "symlink",    "mkfifo",        "write",     "write-through",
-    "write-smooth", "write-by-open", "append",   "truncate",      "punch",     "allocate",
-    "reserve",      "zero",        "zero-within", "clone",        "compress",  "set-mode",
-    "set-link",     "short-name",  "set-security", "set-stream",  "remove-stream", "set-ea",
-    "remove-ea",    "rename",      "exchange",   "link",          "unlink",    "unlink-open",
-    "rmdir",        "fsync",       "checkpoint", "bare-checkpoint"};
+    "create",        "mkdir",        "symlink",       "mkfifo",         "write",
+    "write-through", "write-smooth", "write-by-open", "append",         "truncate",
+    "punch",         "allocate",     "reserve",       "zero",           "zero-within",
+    "clone",         "compress",     "set-mode",      "set-link",       "short-name",
+    "set-security",  "set-stream",   "remove-stream", "set-ea",         "remove-ea",
+    "rename",        "exchange",     "link",          "unlink",         "unlink-open",
+    "rmdir",         "fsync",        "checkpoint",    "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
 
