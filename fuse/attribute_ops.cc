@@ -37,6 +37,10 @@ std::optional<ondisk::FileTime> time_of(const timespec& given, bool is_given, bo
   return std::nullopt;
 }
 
+/// This and no more is what the kernel's write-back cache tells, of data that it has written, and
+/// of other changes.
+constexpr int kOfCache = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
+
 BasicInformation information_of(const struct stat& wanted, int which, mode_t type) {
   BasicInformation information;
   const auto has = [which](int bit) { return (which & bit) != 0; };
@@ -50,8 +54,6 @@ BasicInformation information_of(const struct stat& wanted, int which, mode_t typ
   information.times.last_write =
       time_of(wanted.st_mtim, has(FUSE_SET_ATTR_MTIME), has(FUSE_SET_ATTR_MTIME_NOW));
   information.times.change = time_of(wanted.st_ctim, has(FUSE_SET_ATTR_CTIME), false);
-  // This and no more is what the kernel's write-back cache tells of data that it has written.
-  constexpr int kOfCache = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
   if (which == kOfCache && information.times.last_write == information.times.change) {
     information.times_of = BasicInformation::TimesOf::WrittenData;
   }
@@ -81,7 +83,13 @@ Result<> set_information(Filesystem& filesystem, File& file, struct stat wanted,
       wanted.st_mode = mode_for_new_owner(now.st_mode);
     }
   }
-  return filesystem.set_information(file, information_of(wanted, which, type));
+  BasicInformation information = information_of(wanted, which, type);
+  std::optional<ondisk::FileTime>& last_write = information.times.last_write;
+  if (which == kOfCache &&
+      filesystem.inodes().is_replaced_last_write(node_of(file.reference()), *last_write)) {
+    last_write.reset();
+  }
+  return filesystem.set_information(file, information);
 }
 
 Result<struct stat> set(fuse_req_t request, fuse_ino_t id, const struct stat& wanted, int which,

@@ -13,6 +13,7 @@ void InodeTable::remember(const FilePtr& file) {
   if (entry.file == file) return;
   replaced = std::move(entry.file);
   entry.file = file;
+  entry.last_write.reset();
 }
 
 void InodeTable::forget(uint64_t node, uint64_t count) {
@@ -45,6 +46,33 @@ size_t InodeTable::size() {
     count += shard.entries.size();
   }
   return count;
+}
+
+void InodeTable::last_write_replaced(uint64_t node, ondisk::FileTime stored) {
+  Shard& shard = shard_of(node);
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.entries.find(node);
+  if (found == shard.entries.end()) return;
+  std::optional<ReplacedTime>& replaced = found->second.last_write;
+  // After the first time, `stored` is what was set before, of which the kernel does not know.
+  if (replaced) return;
+  // Data may have been written since, and the kernel not have told of it yet.
+  replaced = ReplacedTime{.earliest = stored, .latest = ondisk::FileTime::now()};
+}
+
+bool InodeTable::is_replaced_last_write(uint64_t node, ondisk::FileTime told) {
+  Shard& shard = shard_of(node);
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.entries.find(node);
+  if (found == shard.entries.end()) return false;
+  std::optional<ReplacedTime>& replaced = found->second.last_write;
+  if (!replaced) return false;
+  if (told < replaced->earliest || told > replaced->latest) {
+    replaced.reset();
+    return false;
+  }
+  replaced = ReplacedTime{.earliest = told, .latest = told};
+  return true;
 }
 
 }  // namespace ntfs::frontend

@@ -12,9 +12,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 
 #include "core/base/mutex.h"
+#include "core/ondisk/attribute_values.h"
 #include "core/store/file.h"
 
 namespace ntfs::frontend {
@@ -66,12 +68,26 @@ class InodeTable {
   /// Files known, without the root.
   size_t size();
 
+  /// The time of the last write was replaced by a request that the kernel does not understand. With
+  /// its write-back cache it keeps a time of its own, from `stored` on as that was, and tells it
+  /// again with every change of the file until it forgets the file.
+  void last_write_replaced(uint64_t node, ondisk::FileTime stored);
+  /// Whether `told` is but that time. Any other one is a new one, and ends that. (Of data written
+  /// in the same tick of the kernel's clock, some milliseconds, nobody can tell.)
+  bool is_replaced_last_write(uint64_t node, ondisk::FileTime told);
+
  private:
   static constexpr size_t kShards = 16;
 
+  /// What the kernel goes by is not before `earliest` and not after `latest`.
+  struct ReplacedTime {
+    ondisk::FileTime earliest;
+    ondisk::FileTime latest;
+  };
   struct Entry {
     FilePtr file;
     uint64_t lookups = 0;
+    std::optional<ReplacedTime> last_write;
   };
   struct Shard {
     Mutex mutex{LockRank::Frontend};

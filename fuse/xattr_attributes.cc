@@ -118,7 +118,14 @@ Result<> set_times(const XattrTarget& target, ByteView value) {
   information.times.creation = time(0);
   information.times.last_write = time(1);
   information.times.last_access = time(2);
-  return target.filesystem.store().set_basic_information(*target.file, information);
+  Filesystem& filesystem = target.filesystem;
+  const auto before = TRY(filesystem.store().query_information(*target.file));
+  TRY(filesystem.store().set_basic_information(*target.file, information));
+  if (information.times.last_write) {
+    const uint64_t node = node_of(target.file->reference());
+    filesystem.inodes().last_write_replaced(node, before.last_write_time);
+  }
+  return {};
 }
 
 template <std::endian kOrder>

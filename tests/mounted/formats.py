@@ -27,7 +27,7 @@ SHAPES += [
     (GIB, 2 * MIB, 512, 1024),
     (GIB, 2 * MIB, 4096, 4096),
 ]
-HUGE = [(TIB, 4096), (16 * TIB, 4096), (16 * TIB, 65536), (20 * TIB, 8192), (1024 * TIB, 2 * MIB)]
+HUGE = [(TIB, 4096), (16 * TIB, 4096), (16 * TIB, 65536), (20 * TIB, 8192), (8191 * TIB, 2 * MIB)]
 
 
 def unit(size):

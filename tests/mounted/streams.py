@@ -25,6 +25,7 @@ from volume import KIB, MIB, PROGRAM, Ntfs3g, mounted, run, wait_until
 UNIT = 64 * KIB
 LONGEST = 64 * KIB  # of a value
 WINDOWS = "streams_interface=windows"
+TIMES = "system.ntfs_times"
 
 
 def refusal(call):
@@ -624,6 +625,59 @@ def names_of_one(work):
     check(image)
 
 
+def times_of(path):
+    return struct.unpack("<4Q", os.getxattr(path, TIMES))
+
+
+def set_times(file, number):
+    """Creation, last write, last access: these three."""
+    times = tuple(130000000000000000 + 10 * number + i for i in range(3))
+    os.setxattr(file, TIMES, struct.pack("<3Q", *times))
+    return times
+
+
+def times(work):
+    """The kernel, which keeps a time of the last write, too, and tells it with every change, does
+    not undo what was set; data that is written later does."""
+    image = make(work, "times")
+    expected = {}
+    with mounted(volume.subject(), image) as directory:
+        for number, name in enumerate(("closed", "open", "again")):
+            path = os.path.join(directory, name)
+            with open(path, "wb") as out:
+                out.write(b"content")
+                out.flush()
+                os.fsync(out.fileno())
+                if name == "open":
+                    expected[name] = set_times(out.fileno(), number)
+            if name != "open":
+                expected[name] = set_times(path, number)
+            if name == "again":
+                expected[name] = set_times(path, number + 10)
+            expect_equal(times_of(path)[:3], expected[name], f"times of {name}")
+            os.chmod(path, 0o640)
+            os.setxattr(path, "user.more", b"value")
+            expect_equal(times_of(path)[:3], expected[name], f"times of {name} later")
+        path = os.path.join(directory, "written")
+        put(path, b"content")
+        os.utime(path, ns=(10**18, 10**18))
+        asked = times_of(path)
+        set_times(path, 100)
+        put(path, b"other content")
+        expect(times_of(path)[1] > 132 * 10**15, "a write does not count")
+        os.utime(path, ns=(10**18, 10**18))
+        set_times(path, 101)
+        os.utime(path, ns=(10**18 + 100, 10**18 + 100))
+        expect_equal(times_of(path)[1], asked[1] + 1, "a time that was asked for")
+    with mounted(volume.subject(), image) as directory:
+        for name, wanted in expected.items():
+            path = os.path.join(directory, name)
+            expect_equal(times_of(path)[:3], wanted, f"times of {name} after a mount")
+            shown = (wanted[1] - 116444736000000000) * 100
+            expect_equal(os.stat(path).st_mtime_ns, shown, f"st_mtime of {name}")
+    check(image)
+
+
 def main():
     suite = Suite("streams")
     driver = volume.subject_of(suite, "is a peer here")
@@ -639,6 +693,7 @@ def main():
             "after a crash": crash,
             "the kernel's pages": cached,
             "names of one stream": names_of_one,
+            "times": times,
         }
         suite.run(cases, work)
     suite.finish()

@@ -63,6 +63,32 @@ TEST_F(InodeTableTest, GoesOnCountingWhenARecordIsUsedAgain) {
   EXPECT_EQ(table_.find(64), nullptr);
 }
 
+TEST_F(InodeTableTest, KnowsTheTimeThatTheKernelRepeatsAfterItWasReplaced) {
+  const auto time = [](uint64_t raw) { return ondisk::FileTime::from_raw(raw); };
+  table_.remember(file(64, 1));
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(1000))) << "nothing was replaced";
+  table_.last_write_replaced(64, time(1000));
+  EXPECT_TRUE(table_.is_replaced_last_write(64, time(1005))) << "data was written before that";
+  table_.last_write_replaced(64, time(7));
+  EXPECT_TRUE(table_.is_replaced_last_write(64, time(1005))) << "and again";
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(1006))) << "a new one";
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(1005))) << "from then on all are";
+}
+
+TEST_F(InodeTableTest, TakesTimesBeforeAndAfterAReplacementForNewOnes) {
+  const auto time = [](uint64_t raw) { return ondisk::FileTime::from_raw(raw); };
+  table_.remember(file(64, 1));
+  table_.last_write_replaced(64, time(1000));
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(999)));
+  table_.last_write_replaced(64, time(1000));
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(uint64_t{1} << 60)));
+  table_.last_write_replaced(64, time(1000));
+  table_.remember(file(64, 2));
+  EXPECT_FALSE(table_.is_replaced_last_write(64, time(1000))) << "of another file";
+  table_.last_write_replaced(65, time(1000));
+  EXPECT_FALSE(table_.is_replaced_last_write(65, time(1000))) << "not known";
+}
+
 TEST_F(InodeTableTest, CountsRightFromSeveralThreads) {
   constexpr uint64_t kFiles = 50;
   constexpr int kRounds = 2000;
