@@ -7,6 +7,7 @@
 #include <functional>
 #include <thread>
 
+#include "tests/support/sanitized.h"
 #include "tests/unit/fsa/linearizability.h"
 #include "tests/unit/fsa/opened_store.h"
 
@@ -20,11 +21,7 @@ using Kind = Event::Kind;
 constexpr int kCells = 20;  // of the stream when a round begins: two clusters and a half
 constexpr int kMostCells = 32;
 constexpr int kRequests = 4;  // of each thread in a round
-#ifdef __SANITIZE_THREAD__
-constexpr int kRounds = 10;
-#else
-constexpr int kRounds = 40;
-#endif
+constexpr int kRounds = kIsSanitized ? 10 : 40;
 
 /// Told of the end of its oplock, and answers a break at once.
 class Holder final : public OplockRequest {

@@ -8,6 +8,7 @@
 
 #include <iostream>
 
+#include "tests/support/sanitized.h"
 #include "tests/unit/lfs/crashing_log_store.h"
 #include "tests/unit/lfs/memory_log_store.h"
 #include "tests/unit/lfs/ntfs3_scan.h"
@@ -24,15 +25,7 @@ using Damage = CrashingLogStore::Damage;
 
 constexpr uint32_t kFillerTransaction = 0x40;
 constexpr uint64_t kSomeCheckpoints = 6;  // one in so many steps
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kIsSanitized = true;  // g++
-#elif defined(__has_feature)
-constexpr bool kIsSanitized =
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);  // clang++
-#else
-constexpr bool kIsSanitized = false;
-#endif
-constexpr uint64_t kImages = kIsSanitized ? 3'000 : 90'000;
+constexpr uint64_t kImages = ntfs::testing::kIsSanitized ? 3'000 : 90'000;
 
 uint64_t number_from(const char* variable, uint64_t otherwise) {
   const char* given = std::getenv(variable);

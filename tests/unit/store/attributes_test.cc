@@ -9,6 +9,7 @@
 
 #include "core/ondisk/attribute_values.h"
 #include "core/store/attribute_list.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/ondisk/quiet_reports.h"
 #include "tests/unit/store/scratch_volume.h"
 
@@ -154,7 +155,8 @@ TEST_P(AttributesOverShapes, LeaveNothingOfAnAbortedTransaction) {
   const FileReference file = scratch.make_file();
   std::mt19937_64 random(7);
   Model model;
-  for (int step = 0; step < 400; ++step) {
+  constexpr int kSteps = testing::kIsSanitized ? 100 : 400;
+  for (int step = 0; step < kSteps; ++step) {
     const std::string before = snapshot(scratch.volume(), file);
     Attributes attributes(scratch.volume(), file);
     const std::u16string name = stream_name(random() % 50);

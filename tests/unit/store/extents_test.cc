@@ -8,6 +8,7 @@
 #include "core/ondisk/attribute_values.h"
 #include "core/store/attribute_list.h"
 #include "core/store/attributes.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/ondisk/quiet_reports.h"
 #include "tests/unit/store/scratch_volume.h"
 
@@ -124,7 +125,7 @@ class FragmentedFile {
 TEST(Extents, GrowToAHundredThousandFragmentsAtTheEndAndShrinkAgain) {
   ScratchVolume scratch({.size_bytes = 1024 * kMiB});
   FragmentedFile file(scratch);
-  constexpr uint64_t kFragments = 100000;
+  constexpr uint64_t kFragments = testing::kIsSanitized ? 20000 : 100000;
   for (uint64_t i = 0; i < kFragments; ++i) {
     ASSERT_EQ(file.change([&](Transaction& transaction) { return file.append(transaction); }),
               NtStatus::Success);
@@ -157,7 +158,7 @@ TEST_P(ExtentsOverShapes, FillAHoleInRandomOrderAndPunchItAgain) {
   FragmentedFile file(scratch);
   constexpr uint64_t kSeed = 5;
   std::mt19937_64 random(kSeed);
-  constexpr uint64_t kClusters = 12000;
+  constexpr uint64_t kClusters = testing::kIsSanitized ? 3000 : 12000;
   std::vector<uint64_t> order(kClusters);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), random);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <random>
 
+#include "tests/support/sanitized.h"
 #include "tests/unit/store/crashed_volume.h"
 
 namespace ntfs {
@@ -200,7 +201,7 @@ TEST(Recovery, TakesBackATransactionThatWasCutAnywhere) {
     const auto is_end = [](const LogPosition& position) { return position.ends_transaction; };
     const auto first_end = std::find_if(positions.begin(), positions.end(), is_end);
     // Every record of short steps, some of the long ones.
-    const size_t stride = 1 + positions.size() / 60;
+    const size_t stride = 1 + positions.size() / (testing::kIsSanitized ? 15 : 60);
     for (size_t i = 0; i < positions.size(); i += i + 8 < positions.size() ? stride : 1) {
       SCOPED_TRACE(i);
       const auto cut = device->clone();
