@@ -131,11 +131,17 @@ void Mft::reclaim() {
 
 /// The first reusable record in [from, to); `to` if there is none.
 Result<uint64_t> Mft::find_free(uint64_t from, uint64_t to) {
+  full_pages_.resize(divide_up(total_, kBitmapPageBits));
   uint64_t number = from;
   while (number < to) {
     const uint64_t page_index = number / kBitmapPageBits;
-    const PageRef page = TRY(volume_.pages().get(bitmap_, page_index));
     const uint64_t page_end = std::min(to, (page_index + 1) * kBitmapPageBits);
+    if (full_pages_[page_index]) {
+      number = page_end;
+      continue;
+    }
+    const PageRef page = TRY(volume_.pages().get(bitmap_, page_index));
+    bool is_full = number % kBitmapPageBits == 0 && page_end % kBitmapPageBits == 0;
     while (number < page_end) {
       const uint64_t bit = number % kBitmapPageBits;
       uint64_t word = 0;
@@ -145,11 +151,13 @@ Result<uint64_t> Mft::find_free(uint64_t from, uint64_t to) {
         number = page_index * kBitmapPageBits + (bit / 64 + 1) * 64;
         continue;
       }
+      is_full = false;
       number = page_index * kBitmapPageBits + bit / 64 * 64 +
                static_cast<uint64_t>(std::countr_zero(word));
       if (number < page_end && !not_reusable_.contains(number)) return number;
       ++number;
     }
+    full_pages_[page_index] = is_full;
     number = std::min(number, page_end);
   }
   return to;
@@ -217,6 +225,7 @@ Result<PageRef> Mft::allocate(Transaction& transaction) {
       TRY(grow(transaction));
       continue;
     }
+    taking_.push_back(number);
     auto page =
         number >= untouched_ ? volume_.pages().create_record(records_, number) : record(number);
     untouched_ = std::max(untouched_, number + 1);
@@ -248,8 +257,15 @@ Result<> Mft::free(Transaction& transaction, const PageRef& page) {
 
 Result<> Mft::change_bit(Transaction& transaction, uint64_t number, bool set) {
   const PageRef page = TRY(volume_.pages().get(bitmap_, number / kBitmapPageBits));
+  if (!set) note_free(number);
   const auto range = encode_bit_range(static_cast<uint32_t>(number % kBitmapPageBits), 1);
   return transaction.perform(set ? set_bits(range) : clear_bits(range), page);
+}
+
+/// The bit of `number` is clear again, or will be: searches look at its page.
+void Mft::note_free(uint64_t number) {
+  const uint64_t page_index = number / kBitmapPageBits;
+  if (page_index < full_pages_.size()) full_pages_[page_index] = false;
 }
 
 void Mft::transaction_ended(const Transaction&, bool committed) {
@@ -263,7 +279,10 @@ void Mft::transaction_ended(const Transaction&, bool committed) {
   freeing_.clear();
   growing_ = false;
   if (!committed) {
-    hint_ = ondisk::kFirstUserRecord;
+    for (const uint64_t number : taking_) {
+      note_free(number);
+      hint_ = std::min(hint_, std::max(number, ondisk::kFirstUserRecord));
+    }
     if (changed_) {
       // Records beyond the old end lie elsewhere when $MFT grows again.
       volume_.pages().forget(*records_, total_before_);
@@ -272,6 +291,7 @@ void Mft::transaction_ended(const Transaction&, bool committed) {
       if (!reloaded) volume_.journal().fail(reloaded.error(), "reading $MFT again");
     }
   }
+  taking_.clear();
   changed_ = false;
 }
 

@@ -55,6 +55,7 @@ class Mft final : public Participant {
   Result<> reload();
   Result<> reach_extents();
   void reclaim();
+  void note_free(uint64_t number);
   Result<> fill_reserve();
   Result<uint64_t> take_own();
   Result<uint64_t> end_of_settled_records();
@@ -63,8 +64,9 @@ class Mft final : public Participant {
   const MetadataStreamRef records_;
   MetadataStreamRef bitmap_;
   // Guarded by the metadata lock (exclusive).
-  uint64_t total_ = 0;  // records that are formatted: valid data length of $MFT
-  uint64_t hint_;       // no reusable record below
+  uint64_t total_ = 0;            // records that are formatted: valid data length of $MFT
+  uint64_t hint_;                 // no reusable record below
+  std::vector<bool> full_pages_;  // of the bitmap: those without a clear bit, as far as seen
   uint64_t untouched_;  // records from here on were formatted since the mount and never used
   bool growing_ = false;
   bool changed_ = false;       // the running transaction grew $MFT,
@@ -75,7 +77,8 @@ class Mft final : public Participant {
   };
   std::vector<Freed> freed_;         // in order of interval
   std::set<uint64_t> not_reusable_;  // the numbers in freed_, and those that cannot be used
-  std::vector<uint64_t> freeing_;    // of the running transaction
+  std::vector<uint64_t> freeing_;    // by the running transaction
+  std::vector<uint64_t> taking_;     // likewise
   // Free records that are kept for $MFT's own extension records (they are in not_reusable_, too):
   // the next ones must lie where earlier ones say.
   std::set<uint64_t> reserve_;
