@@ -125,6 +125,23 @@ def fragments(directory, count=20_000, filled=19_000):
     os.unlink(filler)
 
 
+def fragmented_mft(directory, count=2000):
+    """$MFT in pieces of a cluster: single clusters are all that is left when the files are made."""
+    filler = os.path.join(directory, "every second cluster")
+    fill_up(filler)
+    with open(filler, "r+b", buffering=0) as out:
+        # The kernel counts a block that the volume refused when it was written back.
+        out.truncate(os.path.getsize(filler) - 2 * BLOCK)
+        for offset in range(0, os.path.getsize(filler), 2 * BLOCK):
+            punch(out.fileno(), offset, BLOCK)
+        os.fsync(out.fileno())
+    below = os.path.join(directory, "files")
+    os.mkdir(below)
+    for number in range(count):
+        with open(os.path.join(below, f"file {number}"), "xb") as out:
+            out.write(b"%d" % number * (number % 20))
+
+
 def fill_up(path):
     """Takes all the space that is left."""
     with open(path, "wb", buffering=0) as out:

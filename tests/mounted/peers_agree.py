@@ -19,7 +19,7 @@ import manifest
 import volume
 from cases import CaseFailure, CaseSkipped, Suite, expect, expect_equal, expect_no_differences
 from volume import GIB, MIB, ROOT, mounted, run
-from volume_check import Volume, check_image
+from volume_check import DATA, MFT, Volume, check_image
 
 # name: (functions that fill it, image size, options of format)
 SETS = {
@@ -27,6 +27,7 @@ SETS = {
     "many files": ((datasets.many_files,), 512 * MIB, ()),
     "random order": ((datasets.random_order,), GIB, ()),
     "fragments": ((datasets.fragments,), 256 * MIB, ()),
+    "fragmented $MFT": ((datasets.fragmented_mft,), 24 * MIB, ()),
     "names and links": ((datasets.names, datasets.links, datasets.special_files), 256 * MIB, ()),
     "times and shapes": ((datasets.timestamps, datasets.shapes), 128 * MIB, ()),
     "compressed": ((datasets.compressed,), 128 * MIB, ()),
@@ -95,6 +96,16 @@ def check_fragments(image, expected):
         expect(runs >= wanted, f"the data set is none: {path} has {runs} runs")
 
 
+def check_mft_fragments(image):
+    """$MFT continues in extension records, which its attribute list names."""
+    checked = Volume(image)
+    checked.read_records()
+    pieces = checked.pieces(MFT, DATA, "")
+    runs = sum(len(piece.runs) for piece in pieces)
+    print(f"     $MFT: {runs} runs in {len(pieces)} records", flush=True)
+    expect(len(pieces) >= 3, "the data set is none: $MFT needs no extension records")
+
+
 def read_by_peer(reader, name, image):
     if reader == "sleuthkit":
         return manifest.from_sleuthkit(image, "all" if name == "trees" else "sample")
@@ -114,6 +125,9 @@ def judge(suite, driver, name, image, expected):
     if name == "fragments":
         with suite.case(f"{name}: number of runs"):
             check_fragments(image, expected)
+    if name == "fragmented $MFT":
+        with suite.case(f"{name}: number of records"):
+            check_mft_fragments(image)
     if name == "times and shapes":
         with suite.case(f"{name}: as they were set"):
             check_times(expected)

@@ -5,6 +5,7 @@
 #include "core/base/trace.h"
 #include "tests/unit/check/volume_editor.h"
 #include "tests/unit/ondisk/quiet_reports.h"
+#include "tests/unit/store/crashed_volume.h"
 #include "tests/unit/store/scratch_volume.h"
 
 namespace ntfs {
@@ -145,6 +146,64 @@ TEST(Mft, GrowsInSmallPiecesFarBeyondTheExtensionRecordsSetAside) {
       reading(scratch.volume(), [&] { return scratch.volume().mft().record(last); }).has_value());
   EXPECT_GT(scratch.make_file().record(), 0u);
   EXPECT_EQ(scratch.check(), "");
+}
+
+/// Leaves only single clusters of the volume free.
+void leave_single_clusters(ObjectStore& store) {
+  constexpr uint64_t kCluster = 4096;
+  const FilePtr filler = *store.create(*store.root(), u"filler", {});
+  ASSERT_TRUE(store.flush());
+  const uint64_t clusters = store.volume().clusters().available().raw() - 4;
+  ASSERT_TRUE(store.allocate(*filler, 0, clusters * kCluster, ObjectStore::KeepSize::No));
+  for (uint64_t i = 0; i < clusters; i += 2) {
+    ASSERT_TRUE(store.punch(*filler, i * kCluster, kCluster));
+  }
+  ASSERT_TRUE(store.flush());
+  ASSERT_TRUE(store.volume().checkpoint());
+}
+
+void make_file(ObjectStore& store, const std::string& name) {
+  ASSERT_TRUE(store.create(*store.root(), std::u16string(name.begin(), name.end()), {}));
+}
+
+TEST(Mft, SurvivesCrashesWhereItsExtentsNeedAList) {
+  constexpr int kRounds = 4;
+  constexpr int kFilesARound = 700;
+  constexpr size_t kRecords = 3;
+  constexpr int kMoreFiles = 100;
+  const auto device = testing::make_volume(32 << 20, 4096);
+  const auto store = testing::mount(*device);
+  ASSERT_NE(store, nullptr);
+  leave_single_clusters(*store);
+  const auto records = [](ObjectStore& of) {
+    return reading(of.volume(), [&] {
+      Attributes attributes(of.volume(), FileReference(ondisk::kMftRecord, 1));
+      return attributes.all_of(AttributeType::Data)->size();
+    });
+  };
+  ASSERT_EQ(records(*store), 1u);
+  int made = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    for (int i = 0; i < kFilesARound; ++i) {
+      make_file(*store, "file " + std::to_string(made++));
+    }
+    ASSERT_TRUE(store->flush());
+    const auto crashed = device->clone();
+    if (round == 2) {
+      ASSERT_TRUE(store->volume().checkpoint());
+    }
+    EXPECT_EQ(testing::recover(*crashed), testing::tree_of(*store)) << "round " << round;
+    // What was recovered takes more files.
+    const auto again = testing::mount(*crashed);
+    ASSERT_NE(again, nullptr);
+    EXPECT_EQ(records(*again), records(*store));
+    for (int i = 0; i < kMoreFiles; ++i) {
+      make_file(*again, "more " + std::to_string(i));
+    }
+    ASSERT_TRUE(again->dismount());
+    testing::checked_tree(*crashed);
+  }
+  EXPECT_GE(records(*store), kRecords);
 }
 
 }  // namespace
