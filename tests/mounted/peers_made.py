@@ -15,6 +15,7 @@ import sys
 
 import datasets
 import details
+import left_alone
 import manifest
 import volume
 from cases import Suite, expect, expect_no_differences
@@ -204,6 +205,13 @@ def change_randomly(driver, name, image, copy):
     run("ntfsfix", "-n", copy)
     for judge in (check_findings, lambda path: set(check_image(path, copies=False))):
         expect_no_differences(sorted(map(str, judge(copy) - judge(image))), "new findings")
+    own = left_alone.own_of_windows(image)
+    expect(
+        any(what.startswith(left_alone.WHOLE) for kept in own.values() for what in kept), "$Quota"
+    )
+    expect_no_differences(
+        left_alone.differences(own, left_alone.own_of_windows(copy)), "what is Windows' own"
+    )
     expect_no_differences(manifest.compare(live, compare_readers(driver, name, copy)), "a remount")
     return live
 
