@@ -133,6 +133,7 @@ Result<> Stream::ensure_readable() {
 Result<> Stream::ensure_writable() {
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   TRY(ensure_loaded());
+  if (is_read_as_data()) return NtStatus::NotSupported;
   return cannot_write_.load();
 }
 

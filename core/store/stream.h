@@ -82,8 +82,9 @@ class Stream {
   Result<Sizes> sizes() EXCLUDES(mutex_);
 
   /// Whether its data can be read, or changed. NotSupported: compressed in an unknown way, or (to
-  /// change it) by Windows' overlay filter; AccessDenied: encrypted; IoReparseTagNotHandled: the
-  /// owner of the file's reparse point has the data, or (to change it) keeps watch over it.
+  /// change it) by Windows' overlay filter, or what that filter made of it; AccessDenied:
+  /// encrypted; IoReparseTagNotHandled: the owner of the file's reparse point has the data, or (to
+  /// change it) keeps watch over it.
   Result<> check_readable() EXCLUDES(mutex_) { return ensure_readable(); }
   Result<> check_writable() EXCLUDES(mutex_) { return ensure_writable(); }
   /// The file's reparse point is another one. What is buffered must have been written back.
@@ -231,6 +232,7 @@ class Stream {
   Result<> look_at_reparse_point(Attributes& attributes) REQUIRES(mutex_);
   void read_from_wof(ondisk::WofFormat format) REQUIRES(mutex_);
   std::shared_ptr<WofData> wof() const EXCLUDES(mutex_);
+  bool is_read_as_data() EXCLUDES(mutex_);
 
   // stream_read.cc
   Result<size_t> read_aligned(uint64_t offset, size_t length, MutableBytes into) EXCLUDES(mutex_);

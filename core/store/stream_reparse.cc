@@ -107,4 +107,13 @@ std::shared_ptr<WofData> Stream::wof() const {
   return wof_;
 }
 
+/// Whether the unnamed stream is decompressed from this one, which nobody changes then: Windows'
+/// filter does not even open it.
+bool Stream::is_read_as_data() {
+  if (name_ != ondisk::kWofStreamName) return false;
+  // An error is for those who ask for that data.
+  static_cast<void>(file_.data().ensure_loaded());
+  return file_.data().has_wof_;
+}
+
 }  // namespace ntfs

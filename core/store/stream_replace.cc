@@ -31,6 +31,7 @@ Result<> Stream::replace(ByteView value) {
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   const auto loaded = ensure_loaded();
   if (!loaded && (loaded.error() != NtStatus::ObjectNameNotFound || removed_)) return loaded;
+  if (is_read_as_data()) return NtStatus::NotSupported;
   if (cannot_write_ != NtStatus::Success) return cannot_write_.load();
   const MutexLock change(change_mutex_);
   Replacement replacement{value, {}};

@@ -25,7 +25,8 @@ constexpr uint64_t kStreamGap = 4 << 20;
 
 Result<> Stream::write_back() {
   if (!is_dirty()) return {};
-  TRY(ensure_writable());
+  // What was written before the file got its reparse point goes out, too.
+  if (cannot_write_ != NtStatus::Success) return cannot_write_.load();
   const MutexLock change(change_mutex_);
   return sweep(Sweep::Everything, Form::AsFits);
 }

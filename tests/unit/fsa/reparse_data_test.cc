@@ -124,12 +124,38 @@ TEST_F(ReparseData, WofFilesAreNotWrittenTo) {
   EXPECT_EQ(refusal(kReadWrite), NtStatus::Success);
 }
 
+TEST_F(ReparseData, WhatWofFilesAreReadFromDoesNotChange) {
+  const ByteVector data = words(5000);
+  compress(data, WofFormat::Xpress4K);
+  EXPECT_EQ(read_all(), data);
+  const auto stream = *store().find_stream(*s_.file(), ondisk::kWofStreamName);
+  const ByteVector packed = *store().read_stream(*s_.file(), ondisk::kWofStreamName);
+  const auto refused = [&] {
+    EXPECT_EQ(stream->check_writable().error(), NtStatus::NotSupported);
+    EXPECT_EQ(store().write(*stream, 0, filled(4, 1), kBuffered).error(), NtStatus::NotSupported);
+    EXPECT_EQ(store().set_end_of_file(*stream, 0).error(), NtStatus::NotSupported);
+    EXPECT_EQ(store().set_stream(*s_.file(), ondisk::kWofStreamName, filled(4, 1)).error(),
+              NtStatus::NotSupported);
+  };
+  refused();
+  // What was written before goes out, whenever that is.
+  ASSERT_TRUE(store().flush());
+  refused();
+  EXPECT_EQ(*store().read_stream(*s_.file(), ondisk::kWofStreamName), packed);
+  EXPECT_EQ(read_all(), data);
+  clear(ReparseTag::Wof);
+  ASSERT_TRUE(store().write(*stream, 0, filled(4, 1), kBuffered));
+  EXPECT_NE(*store().read_stream(*s_.file(), ondisk::kWofStreamName), packed);
+}
+
 TEST_F(ReparseData, DamagedWofFilesGiveAnError) {
   const ondisk::test::QuietReports quiet;
   const ByteVector data = words(5000);
   compress(data, WofFormat::Xpress4K);
+  clear(ReparseTag::Wof);
   const auto stream = store().find_stream(*s_.file(), ondisk::kWofStreamName);
   ASSERT_TRUE(store().write(**stream, 0, filled(4, 1), kBuffered));
+  set(ondisk::build_wof(WofFormat::Xpress4K));
   auto open = s_.open(0, AccessMask::ReadData);
   EXPECT_EQ(s_.read(*open, 0, 10).status, NtStatus::FileCorruptError);
   open.reset();
