@@ -260,6 +260,7 @@ class LogPrinter {
                                  {"target", shown},
                                  {"target_attribute", client.target().target_attribute},
                                  {"vcn", client.target().target_vcn.raw()},
+                                 {"cluster_block_offset", client.target().cluster_block_offset},
                                  {"record_offset", client.target().record_offset},
                                  {"attribute_offset", client.target().attribute_offset},
                                  {"redo_length", client.redo_length()},
@@ -279,7 +280,9 @@ class LogPrinter {
       fmt::print(" file {} {} {}{}{}", *target.file_record, path.empty() ? "(no path)" : path,
                  ondisk::name_of(type), target.attribute->name.empty() ? "" : ":",
                  ondisk::to_display(target.attribute->name));
-      fmt::print(" vcn {} record+{:#x} attribute+{:#x}", client.target().target_vcn.raw(),
+      // Where in the cluster the record or block, or a value without one, begins.
+      fmt::print(" vcn {} cluster+{:#x} record+{:#x} attribute+{:#x}",
+                 client.target().target_vcn.raw(), client.target().cluster_block_offset * kLogBlock,
                  client.target().record_offset, client.target().attribute_offset);
     }
     fmt::print("\n");

@@ -131,6 +131,7 @@ def log_words(image):
     """Payloads are told in words: what a new file is called, its attributes, its place."""
     shown = call("log", image).stdout
     for words in (
+        " cluster+0x",
         '"small" type 0 in ',
         "$STANDARD_INFORMATION length 0x60",
         "$INDEX_ALLOCATION:$I30",
