@@ -5,6 +5,7 @@ a user mapping, POSIX access control lists. Judges: ntfssecaudit, ntfs-3g, ext4,
 usage: security.py [WORD...]     only cases whose names contain a word
 """
 import ctypes
+import errno
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 
 import volume
 from cases import CaseSkipped, Suite, expect, expect_equal
+from peers_agree import run_vm
 from volume import MIB, PROGRAM, mounted, run
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -398,6 +400,7 @@ def posix_acl(*entries):
 
 FULL = posix_acl((1, 7), (2, 6, 1001), (4, 5), (8, 7, 1002), (0x10, 7), (0x20, 0))
 PLAIN = posix_acl((1, 6), (4, 4), (0x20, 0))
+OTHER = posix_acl((1, 6), (2, 4, 1002), (4, 4), (8, 5, 1001), (0x10, 5), (0x20, 4))
 
 
 def state_of(path):
@@ -493,6 +496,98 @@ def posix_lists(driver, image, work):
     judge(driver, image)
 
 
+def acl_of(path, which=ACCESS):
+    try:
+        return get(path, which).hex()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+NTFS3_LISTS = r"""
+tool=/payload/xattr_tool
+for name in file plain below; do echo "$name names $($tool list $name)"; done
+device=$(grep ' /mnt ' /proc/mounts | cut -d ' ' -f 1)
+cd / && umount /mnt && options=iocharset=utf8
+if ! mount -t ntfs3 -o acl,$options $device /mnt 2> /dev/null; then
+  mount -t ntfs3 -o $options $device /mnt
+  exit
+fi
+cd /mnt
+for name in file plain below below/made below/below; do
+  for which in access default; do
+    echo "$name $which $($tool get $name system.posix_acl_$which)"
+  done
+done
+echo "file mode $(stat -c %a file)"
+touch new other; mkdir directory
+$tool set new system.posix_acl_access LIST; $tool set file system.posix_acl_access OTHER
+$tool set directory system.posix_acl_default LIST
+touch directory/inherited below/inherited; mkdir below/directory
+"""
+
+
+def mode_of(path):
+    return f"{stat.S_IMODE(os.stat(path).st_mode):o}"
+
+
+def tell_lists(directory, names):
+    paths = {name: os.path.join(directory, name) for name in names}
+    told = {(name, "access"): acl_of(path) for name, path in paths.items()}
+    return told | {(name, "default"): acl_of(path, DEFAULT) for name, path in paths.items()}
+
+
+def posix_lists_of_ntfs3(driver, image, work):
+    """What is set here, ntfs3 shows, and the other way round: lists, modes, what is inherited."""
+    with mounted(driver, image, "acl") as directory:
+        os.chown(made(directory, "file"), 1001, 1002)  # ntfs3 takes modes with an owner only
+        put(f"{directory}/file", FULL, ACCESS)
+        made(directory, "plain")
+        os.mkdir(f"{directory}/below")
+        put(f"{directory}/below", FULL, DEFAULT)
+        made(directory, "below/made")
+        os.mkdir(f"{directory}/below/below")
+        ours = tell_lists(directory, ("file", "plain", "below", "below/made", "below/below"))
+        ours["file", "mode"] = mode_of(f"{directory}/file")
+    tool, payload = os.path.join(work, "xattr_tool"), os.path.join(work, "payload.tar")
+    source = os.path.join(volume.ROOT, "tests", "support", "xattr_tool.cc")
+    run("g++", "-std=c++20", "-static", source, "-o", tool)
+    run("tar", "-cf", payload, "-C", work, "xattr_tool")
+    script = os.path.join(work, "changes.sh")
+    with open(script, "w", encoding="ascii") as out:
+        out.write(NTFS3_LISTS.replace("LIST", FULL.hex()).replace("OTHER", OTHER.hex()))
+    options = ("--changes", script, "--payload", payload, "--write", "--skip-readonly", "--no-hash")
+    verdict = run_vm([image], work, *options)[image]
+    told = verdict["changes"]["output"]
+    expect_equal(verdict["changes"]["exit"], 0, f"the script in the virtual machine: {told}")
+    words = [line.split(" ", 2) for line in told.splitlines()]
+    names = {name: value.split() for name, what, value in words if what == "names"}
+    for name, wanted in (("file", [ACCESS]), ("plain", []), ("below", [DEFAULT])):
+        lists = [word for word in names[name] if word in (ACCESS, DEFAULT)]
+        expect_equal(lists, wanted, f"the names that ntfs3 lists for {name}")
+    if any("ACL not compiled in" in line for line in verdict["kernel_log"]):
+        raise CaseSkipped("but for the names: ntfs3 of this kernel has no lists compiled in")
+    shown = {(name, what): value for name, what, value in words if what != "names"}
+    expect_equal(shown, ours, "what ntfs3 shows")
+    wanted = {
+        ("file", "access"): OTHER.hex(),
+        ("new", "access"): FULL.hex(),
+        ("other", "access"): "ENODATA",
+        ("directory", "default"): FULL.hex(),
+        ("directory/inherited", "access"): ours["below/made", "access"],
+        ("below/inherited", "access"): ours["below/made", "access"],
+        ("below/directory", "access"): ours["below/below", "access"],
+        ("below/directory", "default"): FULL.hex(),
+    }
+    with mounted(driver, image, "acl") as directory:
+        theirs = tell_lists(directory, sorted({name for name, _ in wanted}))
+        for name, value in wanted.items():
+            expect_equal(theirs[name], value, f"what ntfs3 made: {name}")
+        for name in ("directory/inherited", "below/inherited"):
+            expect_equal(mode_of(f"{directory}/{name}"), "660", f"mode of {name}")
+        expect_equal(mode_of(f"{directory}/below/directory"), "770", "mode of a directory")
+    judge(driver, image)
+
+
 def main():
     suite = Suite("security")
     driver = volume.subject_of(suite, "is one of the judges")
@@ -506,6 +601,7 @@ def main():
             "a user mapping is enforced": mapped_is_enforced,
             "a user mapping elsewhere": lambda d, i: mapped_elsewhere(d, i, work),
             "POSIX access control lists": lambda d, i: posix_lists(d, i, work),
+            "POSIX access control lists, with ntfs3": lambda d, i: posix_lists_of_ntfs3(d, i, work),
         }
         for name, case in cases.items():
             if suite.wants(name):
