@@ -25,6 +25,7 @@ constexpr uint64_t kStreamGap = 4 << 20;
 
 Result<> Stream::write_back() {
   if (!is_dirty()) return {};
+  if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   // What was written before the file got its reparse point goes out, too.
   if (cannot_write_ != NtStatus::Success) return cannot_write_.load();
   const MutexLock change(change_mutex_);

@@ -287,6 +287,16 @@ TEST(Stream, KeepsWhatCouldNotBeWritten) {
   EXPECT_EQ(f.volume().clusters().free_clusters(), free);
 }
 
+TEST(Stream, WritesNothingToAVolumeThatBecameReadOnly) {
+  Fixture f(kSmall);
+  ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Buffered), NtStatus::Success);
+  ASSERT_TRUE(f.stream().write_back().has_value());
+  ASSERT_EQ(f.checked.write(8192, pattern(4096, 2), Buffering::Buffered), NtStatus::Success);
+  f.volume().journal().fail(NtStatus::IoDeviceError, "a write of the log that a test made up");
+  EXPECT_EQ(f.stream().write_back().error(), NtStatus::MediaWriteProtected);
+  EXPECT_TRUE(f.stream().is_dirty());
+}
+
 TEST(Stream, ReportsDataThatCannotBeRead) {
   Fixture f(kSmall);
   ASSERT_EQ(f.checked.write(0, pattern(kMiB, 1), Buffering::Buffered), NtStatus::Success);
