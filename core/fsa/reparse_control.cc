@@ -8,9 +8,9 @@
 #include "core/fsa/object_store.h"
 #include "core/fsa/small_values.h"
 #include "core/fsa/stream_state.h"
+#include "core/fsa/usn_post.h"
 #include "core/ondisk/reparse_point.h"
 #include "core/store/attributes.h"
-#include "core/store/file_records.h"
 #include "core/store/index_tree.h"
 #include "usn/reason.h"
 
@@ -55,7 +55,7 @@ Result<ReparsePointView> view_of(ByteView value, FileReference file) {
   return ReparsePointView::parse(value, {"reparse point", file.raw(), 0});
 }
 
-/// What a file's attributes, and the entries in directories that repeat them, say of it.
+/// What a file's attributes say of it.
 Result<> tell_attributes(Transaction& transaction, Attributes& file, uint32_t tag) {
   const auto found = TRY(file.find(AttributeType::StandardInformation));
   const auto information = TRY(ondisk::parse_standard_information(
@@ -67,48 +67,11 @@ Result<> tell_attributes(Transaction& transaction, Attributes& file, uint32_t ta
                            bytes_of(le32::of(attributes)));
 }
 
-Result<uint32_t> ea_length_of(Attributes& file) {
-  const auto found = file.find(AttributeType::EaInformation);
-  if (!found) {
-    return found.error() == NtStatus::ObjectNameNotFound ? Result<uint32_t>(0u) : found.error();
-  }
-  const auto* information = TRY(view_as<ondisk::EaInformation>(found->view().value()));
-  return uint32_t{information->packed_length.get()};
-}
-
-Result<> tell_names(Transaction& transaction, Volume& volume, Attributes& file, uint32_t tag) {
-  const uint32_t shown = tag != 0 ? tag : TRY(ea_length_of(file));
-  // Pages of trees may change under that of the attributes: keys are copied first.
-  std::vector<ByteVector> names;
-  for (const auto& found : TRY(file.all_of(AttributeType::FileName))) {
-    const ByteView value = found.view().value();
-    names.emplace_back(value.begin(), value.end());
-  }
-  for (const ByteVector& name : names) {
-    IndexTree parent(volume, ondisk::FileNameView::of_valid(name).parent(), u"$I30");
-    const auto entry = TRY(parent.find(name));
-    if (!entry) continue;
-    const auto key = ondisk::IndexEntryView::of_valid(*entry, 0).key();
-    auto duplicated = ondisk::FileNameView::of_valid(key).duplicated();
-    uint32_t attributes = duplicated.file_attributes.get() & ~FileAttributes::ReparsePoint;
-    if (tag != 0) attributes |= FileAttributes::ReparsePoint;
-    duplicated.file_attributes.set(attributes);
-    duplicated.ea_length_or_reparse_tag.set(shown);
-    TRY(parent.update_file_name(transaction, name, duplicated));
-  }
-  return {};
-}
-
 /// What changes beside the value; `tag`: 0 when the reparse point is gone.
 Result<> tell_change(Transaction& transaction, Volume& volume, File& file, uint32_t tag) {
   Attributes attributes(volume, file.reference());
   TRY(tell_attributes(transaction, attributes, tag));
-  TRY(tell_names(transaction, volume, attributes, tag));
-  FileRecords records(transaction, volume, file);
-  TRY(records.add_noted());
-  TRY(records.add(usn::Reason::ReparsePointChange));
-  TRY(records.append());
-  return records.store_last();
+  return file.log_information(transaction, std::nullopt);
 }
 
 /// RP7, RP9 to RP11; then RP12.
@@ -191,6 +154,7 @@ Result<> ObjectStore::set_reparse_point(Open& open, ByteView value) {
   }
   // The data may be somewhere else then: nothing of it is kept back.
   if (!open.is_directory()) TRY(open.file()->data().write_back());
+  UsnPost post(*open.file(), usn::Reason::ReparsePointChange);
   const auto done = with_reclaim(*volume_, [&]() -> Result<> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());
@@ -198,8 +162,10 @@ Result<> ObjectStore::set_reparse_point(Open& open, ByteView value) {
     transaction.commit();
     return {};
   });
-  if (done) finish_reparse_change(open);
-  return Result<>(done);
+  TRY(Result<>(done));
+  post.keep();
+  finish_reparse_change(open);
+  return {};
 }
 
 Result<ReparsePoint> ObjectStore::get_reparse_point(Open& open, size_t room) {
@@ -221,6 +187,7 @@ Result<> ObjectStore::delete_reparse_point(Open& open, ByteView head) {
   const auto point = TRY(ReparsePointView::parse_request(head));
   if (!point.data().empty()) return NtStatus::IoReparseDataInvalid;
   if (point.tag() <= ReparseTag::LastReserved) return NtStatus::IoReparseTagInvalid;
+  UsnPost post(*open.file(), usn::Reason::ReparsePointChange);
   const auto done = with_reclaim(*volume_, [&]() -> Result<> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());
@@ -228,8 +195,10 @@ Result<> ObjectStore::delete_reparse_point(Open& open, ByteView head) {
     transaction.commit();
     return {};
   });
-  if (done) finish_reparse_change(open);
-  return Result<>(done);
+  TRY(Result<>(done));
+  post.keep();
+  finish_reparse_change(open);
+  return {};
 }
 
 }  // namespace ntfs

@@ -5,6 +5,7 @@
 #include "core/store/attributes.h"
 #include "core/store/file_records.h"
 #include "core/store/index_tree.h"
+#include "core/store/small_value.h"
 #include "core/store/volume.h"
 
 namespace ntfs {
@@ -21,6 +22,11 @@ constexpr uint32_t kSettableAttributes = FileAttributes::ReadOnly | FileAttribut
                                          FileAttributes::Temporary | FileAttributes::Offline |
                                          FileAttributes::NotContentIndexed;
 
+/// Directory entries that change along with something else; others wait for the write-back.
+constexpr size_t kMostNamesAtOnce = 16;
+/// Transactions in which a write-back tells a file's names.
+constexpr int kMostSteps = 1024;
+
 void take_newer(std::optional<FileTime>& into, const std::optional<FileTime>& from) {
   if (from) into = from;
 }
@@ -33,14 +39,22 @@ void merge(FileTimes& into, const FileTimes& from) {
 }
 
 /// What names repeat of $EA_INFORMATION, 0 without one; nothing if it is not to be believed.
-Result<std::optional<uint16_t>> packed_ea_length(Attributes& attributes) {
+Result<std::optional<uint32_t>> packed_ea_length(Attributes& attributes) {
   const auto found = attributes.find(AttributeType::EaInformation);
-  if (!found && found.error() == NtStatus::ObjectNameNotFound) return std::optional<uint16_t>(0);
+  if (!found && found.error() == NtStatus::ObjectNameNotFound) return std::optional<uint32_t>(0);
   if (!found) return found.error();
-  if (!found->view().is_resident()) return std::optional<uint16_t>();
+  if (!found->view().is_resident()) return std::optional<uint32_t>();
   const auto information = view_as<ondisk::EaInformation>(found->view().value());
-  if (!information) return std::optional<uint16_t>();
-  return std::optional<uint16_t>((*information)->packed_length.get());
+  if (!information) return std::optional<uint32_t>();
+  return std::optional<uint32_t>((*information)->packed_length.get());
+}
+
+/// The same of the reparse point of a file that is said to have one.
+Result<std::optional<uint32_t>> reparse_tag(Volume& volume, FileReference file) {
+  const auto value = read_small_value(volume, file, AttributeType::ReparsePoint);
+  if (!value && value.error() != NtStatus::ObjectNameNotFound) return value.error();
+  if (!value || value->size() < sizeof(le32)) return std::optional<uint32_t>();
+  return std::optional<uint32_t>(struct_at<le32>(*value).get());
 }
 
 void put(le64& field, const std::optional<FileTime>& time) {
@@ -179,7 +193,7 @@ void File::post_close() {
 
 bool File::has_noted() const {
   const MutexLock lock(mutex_);
-  return has_noted_;
+  return has_noted_ || names_lag_;
 }
 
 void File::overlay(ondisk::StandardInformation& disk) const {
@@ -197,20 +211,13 @@ void File::overlay(ondisk::StandardInformation& disk) const {
   disk.file_attributes.set(attributes);
 }
 
+/// Entries that repeat it already cost nothing. Leaves those for which the transaction has no room.
 Result<> File::log_names(Transaction& transaction, const ondisk::StandardInformation& information,
-                         const std::optional<Stream::Sizes>& sizes) {
+                         const std::optional<Stream::Sizes>& sizes, size_t most_names) {
   Attributes attributes(volume_, reference_);
-  const auto ea_length = TRY(packed_ea_length(attributes));
-  // The tree's pages may change under the attribute's page: keys are copied first.
-  std::vector<ByteVector> names;
-  for (const auto& found : TRY(attributes.all_of(AttributeType::FileName))) {
-    const auto view = found.view();
-    if (!view.is_resident()) continue;
-    names.emplace_back(view.value().begin(), view.value().end());
-  }
-  for (const ByteVector& name : names) {
-    const auto view = TRY(ondisk::FileNameView::parse(name, {"$FILE_NAME", reference_.raw(), 0}));
-    ondisk::DuplicatedInformation info = view.duplicated();
+  const bool has_tag = (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0;
+  const auto ea_length_or_tag = has_tag ? TRY(reparse_tag(volume_, reference_)) : TRY(packed_ea_length(attributes));
+  const auto repeat = [&](ondisk::DuplicatedInformation& info) {
     info.creation_time = information.creation_time;
     info.last_write_time = information.last_write_time;
     info.change_time = information.change_time;
@@ -219,21 +226,40 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
       info.allocated_size.set(sizes->allocated);
       info.file_size.set(sizes->file_size);
     }
-    const bool has_tag = (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0;
-    if (!has_tag && ea_length) info.ea_length_or_reparse_tag.set(*ea_length);
+    if (ea_length_or_tag) info.ea_length_or_reparse_tag.set(*ea_length_or_tag);
     // The bits that copy the record's flags stand in names only.
     const uint32_t kept = info.file_attributes.get() &
                           (FileAttributes::FileNameIndexPresent | FileAttributes::ViewIndexPresent);
     info.file_attributes.set(information.file_attributes.get() | kept);
+  };
+  // The tree's pages may change under the attribute's page: keys are copied first.
+  std::vector<ByteVector> names;
+  for (const auto& found : TRY(attributes.all_of(AttributeType::FileName))) {
+    const auto view = found.view();
+    if (!view.is_resident()) continue;
+    names.emplace_back(view.value().begin(), view.value().end());
+  }
+  size_t told = 0;
+  for (; told < names.size(); ++told) {
+    if (told != 0 && (told >= most_names || transaction.is_large())) break;
+    const ByteVector& name = names[told];
+    const auto view = TRY(ondisk::FileNameView::parse(name, {"$FILE_NAME", reference_.raw(), 0}));
     IndexTree parent(volume_, view.parent(), u"$I30");
-    const auto updated = parent.update_file_name(transaction, name, info);
+    const auto updated = parent.update_file_name(transaction, name, repeat);
     if (!updated && updated.error() != NtStatus::ObjectNameNotFound) return updated;
   }
+  const MutexLock lock(mutex_);
+  leaves_names_ = told < names.size();
   return {};
 }
 
 Result<> File::log_information(Transaction& transaction,
                                const std::optional<Stream::Sizes>& sizes) {
+  return log_information(transaction, sizes, kMostNamesAtOnce);
+}
+
+Result<> File::log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes,
+                               size_t most_names) {
   Attributes attributes(volume_, reference_);
   const auto found = TRY(attributes.find(AttributeType::StandardInformation));
   const auto value = found.view().value();
@@ -262,23 +288,33 @@ Result<> File::log_information(Transaction& transaction,
     TRY(attributes.update_value(transaction, found, static_cast<uint32_t>(first),
                                 bytes.subspan(first, end - first)));
   }
-  return log_names(transaction, information, sizes);
+  return log_names(transaction, information, sizes, most_names);
 }
 
 void File::transaction_ended(const Transaction&, bool committed) {
-  const MutexLock lock(mutex_);
-  changes_.ended(committed);
-  if (!committed && has_logged_) {
-    // What was noted since goes first.
-    const Noted newer = noted_;
-    noted_ = logged_;
-    merge(noted_.times, newer.times);
-    if (newer.attributes) noted_.attributes = newer.attributes;
-    noted_.archive = noted_.archive || newer.archive;
-    has_noted_ = true;
+  bool lags = false;
+  {
+    const MutexLock lock(mutex_);
+    changes_.ended(committed);
+    if (!committed && has_logged_) {
+      // What was noted since goes first.
+      const Noted newer = noted_;
+      noted_ = logged_;
+      merge(noted_.times, newer.times);
+      if (newer.attributes) noted_.attributes = newer.attributes;
+      noted_.archive = noted_.archive || newer.archive;
+      has_noted_ = true;
+    }
+    logged_ = {};
+    has_logged_ = false;
+    if (committed) {
+      names_lag_ = leaves_names_;
+    } else {
+      leaves_names_ = names_lag_;
+    }
+    lags = names_lag_;
   }
-  logged_ = {};
-  has_logged_ = false;
+  if (lags) volume_.add_dirty(*this);
 }
 
 Result<> File::write_back_data() {
@@ -295,22 +331,29 @@ Result<> File::write_back_data() {
   return {};
 }
 
-Result<> File::write_back() {
-  if (freed_) return {};
-  TRY(write_back_data());
-  drop_unused_streams();
-  if (!has_noted()) return {};
+Result<> File::write_information() {
   std::optional<Stream::Sizes> sizes;
   const auto known = data_.sizes();
   if (known) sizes = *known;
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
-  const auto logged = log_information(transaction, sizes);
-  if (!logged) {
-    if (logged.error() == NtStatus::ObjectNameNotFound) return {};
-    return logged;
-  }
+  const auto logged = log_information(transaction, sizes, SIZE_MAX);
+  if (!logged) return logged.error() == NtStatus::ObjectNameNotFound ? Result<>() : logged;
   transaction.commit();
+  return {};
+}
+
+Result<> File::write_back() {
+  if (freed_) return {};
+  TRY(write_back_data());
+  drop_unused_streams();
+  if (!has_noted()) return {};
+  // Who changes the file all the time does not keep this going.
+  for (int step = 0; step < kMostSteps; ++step) {
+    TRY(write_information());
+    const MutexLock lock(mutex_);
+    if (!names_lag_) break;
+  }
   return {};
 }
 

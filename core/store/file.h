@@ -86,7 +86,7 @@ class File final : public Participant {
   /// Logs noted times into $STANDARD_INFORMATION, and times and `sizes` into the directory entry of
   /// each name; notes for the change journal become records. Part of the caller's transaction; what
   /// was noted is gone when it commits. `sizes`: of the unnamed stream, nothing if they are as
-  /// before.
+  /// before. Of a file with many names some entries wait for the next write_back().
   Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes);
   /// Writes back the data and logs what is noted. A file that is gone meanwhile is success.
   Result<> write_back();
@@ -124,7 +124,10 @@ class File final : public Participant {
 
   void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
   Result<> log_names(Transaction& transaction, const ondisk::StandardInformation& information,
-                     const std::optional<Stream::Sizes>& sizes);
+                     const std::optional<Stream::Sizes>& sizes, size_t most_names);
+  Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes,
+                           size_t most_names);
+  Result<> write_information() EXCLUDES(mutex_);
   Result<> write_back_data() EXCLUDES(mutex_);
   void drop_unused_streams() EXCLUDES(mutex_);
 
@@ -144,6 +147,9 @@ class File final : public Participant {
   bool has_noted_ GUARDED_BY(mutex_) = false;
   Noted logged_ GUARDED_BY(mutex_);  // by the running transaction: noted again if it is taken back
   bool has_logged_ GUARDED_BY(mutex_) = false;
+  // Whether names have yet to be told; whether that is so once the running transaction commits.
+  bool names_lag_ GUARDED_BY(mutex_) = false;
+  bool leaves_names_ GUARDED_BY(mutex_) = false;
   usn::FileChanges changes_ GUARDED_BY(mutex_);
 };
 using FilePtr = std::shared_ptr<File>;

@@ -411,19 +411,25 @@ Result<> IndexTree::set_root(Transaction& transaction, const Root& root, ByteVie
   return attributes_.set_value(transaction, AttributeType::IndexRoot, name_, value);
 }
 
-Result<> IndexTree::update_file_name(Transaction& transaction, ByteView key,
-                                     const ondisk::DuplicatedInformation& info) {
+Result<> IndexTree::update_file_name(
+    Transaction& transaction, ByteView key,
+    const std::function<void(ondisk::DuplicatedInformation&)>& change) {
   const auto level = TRY(locate(key));
   if (!level) return NtStatus::ObjectNameNotFound;
   const Node& node = level->node;
   const auto entry = TRY(entry_of(node, level->offset));
   if (name_ != u"$I30" || entry.length() < kMinNameEntry) return NtStatus::InvalidParameter;
+  const auto& old = struct_at<ondisk::DuplicatedInformation>(
+      entry.bytes(), sizeof(ondisk::IndexEntryHeader) + ondisk::kDuplicatedInformationOffset);
+  ondisk::DuplicatedInformation info = old;
+  change(info);
+  if (info == old) return {};
   const uint32_t at = node.node_offset + level->offset;
-  const Operation change =
+  const Operation update =
       node.is_root()
           ? update_file_name_root(node.record_offset, at - node.record_offset, bytes_of(info))
           : ntfs::update_file_name(at, bytes_of(info));
-  return transaction.perform(change, node.page);
+  return transaction.perform(update, node.page);
 }
 
 }  // namespace ntfs

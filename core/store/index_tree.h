@@ -46,10 +46,10 @@ class IndexTree {
   Result<> insert(Transaction& transaction, ByteView entry);
   /// Removes the entry. ObjectNameNotFound.
   Result<> remove(Transaction& transaction, ByteView key);
-  /// Directories: overwrites the duplicated information in the entry of `key` (a $FILE_NAME value).
-  /// ObjectNameNotFound.
+  /// Directories: applies `change` to the duplicated information in the entry of `key` (a
+  /// $FILE_NAME value). Logs nothing if that changes nothing. ObjectNameNotFound.
   Result<> update_file_name(Transaction& transaction, ByteView key,
-                            const ondisk::DuplicatedInformation& info);
+                            const std::function<void(ondisk::DuplicatedInformation&)>& change);
 
   Result<bool> is_empty();
   /// Calls `visit` with every entry in order (no END entries). Stops when it returns an error.

@@ -15,8 +15,6 @@ namespace {
 
 /// Slots that log records can name: a slot is a 16-bit byte offset.
 constexpr size_t kMaxSlots = (0xFFFF - 0x18) / sizeof(ondisk::OpenAttributeEntry);
-/// What a transaction may open; with fewer free slots a checkpoint comes first.
-constexpr size_t kSlotsOfTransaction = 32;
 constexpr size_t kMftSlot = 0;
 /// Dirty pages beyond this are a reason for a checkpoint.
 constexpr uint64_t kMaxDirtyBytes = 64 << 20;
@@ -121,6 +119,7 @@ Result<> Journal::ensure_open(MetadataStream& stream, Transaction& transaction) 
   record.undo_data = name;
   const ByteVector data = ondisk::encode(record);
   TRY(transaction.append(data, transaction.last_lsn_, {}, lfs::AppendFlags::None));
+  ++transaction.opened_;
   stream.slot = offset;
   stream.opened_interval = interval_;
   if (slots_[index].opened_interval != interval_) ++slots_in_use_;

@@ -87,6 +87,8 @@ class Journal {
 
  private:
   friend class Transaction;
+  /// What a transaction may open; with fewer free slots a checkpoint comes first.
+  static constexpr size_t kSlotsOfTransaction = 32;
   struct UsnRestart {
     FileReference file;
     usn::Usn first;

@@ -283,6 +283,10 @@ bool Transaction::has_freed_block(uint64_t stream_id, uint64_t block) const {
                    TransactionMemory::FreedBlock{stream_id, block}) != memory_->freed_blocks.end();
 }
 
+bool Transaction::is_large() const {
+  return log_bytes_ > log_budget_ || opened_ >= Journal::kSlotsOfTransaction / 2;
+}
+
 void Transaction::join(Participant& participant) {
   if (std::find(memory_->participants.begin(), memory_->participants.end(), &participant) ==
       memory_->participants.end()) {

@@ -111,6 +111,9 @@ class Transaction {
   uint64_t log_bytes() const { return log_bytes_; }
   /// Largest log_bytes() that a caller should reach: about half of what was reserved.
   uint64_t log_budget() const { return log_budget_; }
+  /// Whether what is repeated many times should go on in a new transaction, also for the many
+  /// attributes that were opened in this one.
+  bool is_large() const;
 
  private:
   friend class Journal;
@@ -134,6 +137,7 @@ class Transaction {
   lfs::Lsn last_lsn_;
   uint64_t log_bytes_ = 0;
   uint64_t log_budget_ = 0;
+  size_t opened_ = 0;  // attributes, for the log
 };
 
 }  // namespace ntfs

@@ -112,6 +112,7 @@ class OpenedStore {
     ASSERT_TRUE(store_->volume().journal().checkpoint());
     CheckOptions options;
     options.live = true;
+    options.strict_duplicates = true;
     const auto report = check_volume(*device_, options);
     ASSERT_TRUE(report);
     for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);

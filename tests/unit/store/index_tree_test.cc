@@ -223,9 +223,10 @@ class Directory {
     return tree().remove(transaction, key_of(name, 0));
   }
   Result<> update(Transaction& transaction, const std::u16string& name, uint64_t id) {
-    DuplicatedInformation information{};
-    information.creation_time.set(id);
-    return tree().update_file_name(transaction, key_of(name, 0), information);
+    return tree().update_file_name(transaction, key_of(name, 0), [&](DuplicatedInformation& info) {
+      info = {};
+      info.creation_time.set(id);
+    });
   }
   IndexTree tree() const { return IndexTree(*volume, file, u"$I30"); }
 
