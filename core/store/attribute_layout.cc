@@ -21,6 +21,9 @@ constexpr size_t kMaxCandidates = 16;
 constexpr size_t kNoVictim = ~size_t{0};
 /// A resident list may take up this part of the base record.
 constexpr uint32_t kResidentListDivisor = 3;
+/// What an entry at the beginning costs: redo and undo of all that follows, twice in a transaction
+/// at most, and as much for the way back.
+constexpr uint64_t kLogBytesPerListByte = 8;
 
 AttributeView view_of(const ByteVector& attribute_record) {
   return AttributeView::of_valid(attribute_record, 0);
@@ -375,7 +378,12 @@ Result<AttributeLayout::Draft*> AttributeLayout::new_extension(Transaction& tran
 Result<> AttributeLayout::prepare_list(Transaction& transaction) {
   if (!has_list_ && pending_.empty()) return {};
   const uint64_t bytes = list_bytes();
-  if (bytes > kMaxAttributeListBytes) return NtStatus::FileSystemLimitation;
+  // What grows here must fit the log when it shrinks, too.
+  const bool grows = bytes > old_list_bytes_;
+  const uint64_t loggable = volume_.journal().transaction_bytes() / kLogBytesPerListByte;
+  if (bytes > kMaxAttributeListBytes || (grows && bytes > loggable)) {
+    return NtStatus::FileSystemLimitation;
+  }
   const uint32_t total = volume_.geometry().file_record_size;
   if (list_resident_ && bytes <= total / kResidentListDivisor) return {};
   return make_list_nonresident(transaction);

@@ -16,6 +16,10 @@ namespace {
 /// Slots that log records can name: a slot is a 16-bit byte offset.
 constexpr size_t kMaxSlots = (0xFFFF - 0x18) / sizeof(ondisk::OpenAttributeEntry);
 constexpr size_t kMftSlot = 0;
+/// Most that a transaction may log, the way back included. The largest single requests are an
+/// insert that splits each of the levels of a deep index (three blocks of up to 64 KiB each, redo
+/// and undo), and a change at the beginning of a long attribute list.
+constexpr uint64_t kMostTransactionBytes = 2 << 20;
 /// Dirty pages beyond this are a reason for a checkpoint.
 constexpr uint64_t kMaxDirtyBytes = 64 << 20;
 /// Log in memory beyond this is a reason for a flush.
@@ -53,6 +57,10 @@ void Journal::fail(NtStatus status, std::string_view what) {
   log_line(LogLevel::Error, fmt::format("{} failed ({}): the volume is read-only from now on; "
                                         "what was not yet durable is lost",
                                         what, name_of(status)));
+}
+
+uint64_t Journal::transaction_bytes() const {
+  return log_ ? std::min<uint64_t>(kMostTransactionBytes, log_->capacity_bytes() / 2) : 0;
 }
 
 bool Journal::wants_checkpoint() const {

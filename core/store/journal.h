@@ -74,6 +74,8 @@ class Journal {
   void wake() EXCLUDES(work_mutex_);
   /// Whether anything was changed since the last checkpoint.
   bool has_changes() const { return changed_.load(std::memory_order_acquire); }
+  /// Log space that each transaction sets aside, 0 on a volume that cannot be changed.
+  uint64_t transaction_bytes() const;
   /// Bytes appended to the log and not yet durable.
   uint64_t pending_bytes() const { return log_ ? log_->pending_bytes() : 0; }
   const lfs::LogFile* log() const { return log_.get(); }

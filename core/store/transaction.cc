@@ -15,10 +15,6 @@ namespace {
 
 /// One transaction at a time: its id is always that of the table's first entry.
 constexpr uint32_t kTransactionId = ondisk::transaction_id_at(0);
-/// Most that a transaction may log, the way back included. The largest single request is an insert
-/// that splits each of the levels of a deep index (three blocks of up to 64 KiB each, redo and
-/// undo).
-constexpr uint64_t kMostLogBytes = 2 << 20;
 constexpr int kBeginAttempts = 8;
 /// Of memory for the way back, from one transaction to the next.
 constexpr size_t kMostKeptBytes = 1 << 20;
@@ -63,7 +59,7 @@ Transaction::~Transaction() {
 Result<> Transaction::begin() {
   ASSERT(!active_);
   if (journal_.log_ == nullptr) return NtStatus::MediaWriteProtected;
-  const uint64_t aside = std::min<uint64_t>(kMostLogBytes, journal_.log_->capacity_bytes() / 4);
+  const uint64_t aside = journal_.transaction_bytes();
   lfs::ReservationSet& reservations = journal_.transaction_memory_->reservations;
   for (int attempt = 0; attempt < kBeginAttempts; ++attempt) {
     journal_.metadata_lock_.lock();

@@ -39,7 +39,7 @@ TEST_F(ManyNames, OfOneDirectoryFollowTheFileOnASmallLog) {
   const FilePtr place = make(*store().root(), u"place", FileKind::Directory);
   for (int i = 1; i < kMostNames; ++i) {
     ASSERT_TRUE(store().link(*store_.file(), *place, numbered("link", i, 230)));
-    if (i % 2 == 0) ASSERT_NE(make(*place, numbered("more", i, 230), FileKind::File), nullptr);
+    make(*place, numbered("more", i, 230), FileKind::File);
   }
   ASSERT_EQ(store().link(*store_.file(), *place, u"one too many").error(), NtStatus::TooManyLinks);
 

@@ -87,6 +87,30 @@ TEST_F(StreamsTest, AreListedWithTheirSizes) {
   EXPECT_EQ((*streams)[2].file_size, 30u) << "what is buffered, too";
 }
 
+// The attribute list is as long as the log allows then, and each removal shifts all of it.
+TEST_F(StreamsTest, AsManyAsASmallLogTakesCanBeRemovedAgain) {
+  const auto nth = [](size_t number) {
+    std::u16string name(200, u'n');
+    for (size_t i = 0; i < 4; ++i, number /= 10)
+      name[3 - i] = static_cast<char16_t>('0' + number % 10);
+    return name;
+  };
+  size_t count = 0;
+  for (;; ++count) {
+    const auto done = s_.store().set_stream(*s_.file(), nth(count), filled(100, 1));
+    if (done) continue;
+    ASSERT_EQ(done.error(), NtStatus::FileSystemLimitation);
+    break;
+  }
+  EXPECT_GT(count, 250u);
+  s_.check();
+  for (size_t i = 0; i < count; ++i) {
+    const auto done = s_.store().remove_stream(*s_.file(), nth(i));
+    ASSERT_TRUE(done) << i << " of " << count << ": " << name_of(done.error());
+  }
+  EXPECT_EQ(names(*s_.file()), Names{u""});
+}
+
 TEST_F(StreamsTest, AreReadAndWrittenByOpens) {
   ASSERT_TRUE(s_.store().create_stream(*s_.file(), u"big"));
   const ByteVector data = filled(3 << 20, 7);
