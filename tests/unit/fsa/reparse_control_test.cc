@@ -33,7 +33,7 @@ ByteVector with_guid(uint32_t tag, int guid, ByteView data) {
 
 class ReparseControl : public ::testing::Test {
  protected:
-  void TearDown() override { store_.check(); }
+  void TearDown() override { store_.check(OpenedStore::Entries::RepeatTheirFiles); }
 
   ObjectStore& store() { return store_.store(); }
   OpenPtr open(const FilePtr& file, uint32_t access = AccessMask::WriteAttributes,

@@ -13,7 +13,7 @@ using namespace testing;  // NOLINT: the words of these tests
 
 class StreamsTest : public ::testing::Test {
  protected:
-  void TearDown() override { s_.check(); }
+  void TearDown() override { s_.check(OpenedStore::Entries::RepeatTheirFiles); }
 
   OpenPtr open(std::u16string_view stream, uint32_t access = kReadWrite,
                uint32_t share = ShareAccess::All) {
