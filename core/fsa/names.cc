@@ -211,6 +211,7 @@ Result<FileSummary> summarize(Attributes& file) {
   summary.is_directory = ondisk::FileRecordView::of_valid(page->bytes()).is_directory();
   TRY(file.for_each([&](const Attributes::Found& found) -> Result<> {
     const auto view = found.view();
+    ++summary.attributes;
     if (!view.is_resident()) {
       summary.runs += view.mapping_pairs().size() / 2;  // a run takes at least two bytes
     } else if (view.type() == AttributeType::FileName) {

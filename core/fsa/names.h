@@ -63,14 +63,15 @@ Result<> set_change_time(Transaction& transaction, Attributes& file, ondisk::Fil
 
 /// What a removal asks of a file, in one look.
 struct FileSummary {
-  uint32_t names = 0;  ///< without DOS ones
-  uint64_t runs = 0;   ///< of all its attributes, at most
+  uint32_t names = 0;       ///< without DOS ones
+  uint64_t runs = 0;        ///< of all its attributes, at most
+  uint64_t attributes = 0;  ///< attribute records
   bool is_directory = false;
 };
 Result<FileSummary> summarize(Attributes& file);
 
 /// Frees everything that the file without names still has: clusters, records, entries in the
-/// indexes of object ids and reparse points. Its runs are few (see FileSummary).
+/// indexes of object ids and reparse points. Its runs and attributes are few (see FileSummary).
 Result<> free_file(Transaction& transaction, Volume& volume, Attributes& file);
 
 /// Runs `change` (a Result-returning function); after DiskFull, once more if write-back or

@@ -21,6 +21,8 @@ namespace {
 constexpr std::u16string_view kDeletedName = u"$Deleted";
 /// More runs than this are freed in several transactions.
 constexpr uint64_t kMostRunsAtOnce = 256;
+/// And more attribute records than this: each may have a file record of its own.
+constexpr uint64_t kMostAttributesAtOnce = 100;
 
 std::u16string name_for(FileReference file) {
   std::u16string name;
@@ -97,7 +99,9 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   // A run may share its clusters with many others, and is given up in as many parts.
   const bool may_share =
       volume_->refcounts() != nullptr && !summary.is_directory && summary.runs != 0;
-  if (!is_held && summary.runs <= kMostRunsAtOnce && !may_share && !is_busy) {
+  const bool is_small =
+      summary.runs <= kMostRunsAtOnce && summary.attributes <= kMostAttributesAtOnce;
+  if (!is_held && is_small && !may_share && !is_busy) {
     removed.is_freed = true;
     return free_file(transaction, *volume_, file);
   }
@@ -137,11 +141,17 @@ void ObjectStore::free_unlinked(const FilePtr& file) {
                        file->reference().sequence(), name_of(freed.error())));
 }
 
-/// The clusters of all streams, which may be too many for one transaction.
+/// What may be too much for one transaction: the clusters of all streams, and streams that are
+/// many.
 Result<> ObjectStore::discard_data(File& file) {
   TRY(file.data().discard());
-  for (const StreamInformation& stream : TRY(query_streams(file))) {
-    if (!stream.name.empty()) TRY(file.named_stream(stream.name)->discard());
+  const std::vector<StreamInformation> streams = TRY(query_streams(file));
+  const bool are_many = streams.size() > kMostAttributesAtOnce / 2;
+  // From the last on: the others stay where they are in the attribute list.
+  for (size_t i = streams.size(); i-- > 0;) {
+    if (streams[i].name.empty()) continue;
+    const StreamPtr stream = file.named_stream(streams[i].name);
+    TRY(are_many ? stream->remove() : stream->discard());
   }
   return {};
 }

@@ -50,6 +50,7 @@ class StreamsTest : public ::testing::Test {
     return names;
   }
   using Names = std::vector<std::u16string>;
+  size_t set_many(const FilePtr& file, size_t most, size_t name_length, size_t value_length);
 
   OpenedStore s_;
 };
@@ -87,28 +88,48 @@ TEST_F(StreamsTest, AreListedWithTheirSizes) {
   EXPECT_EQ((*streams)[2].file_size, 30u) << "what is buffered, too";
 }
 
+std::u16string numbered(size_t number, size_t length) {
+  std::u16string name(length, u'n');
+  for (size_t i = 0; i < 4; ++i, number /= 10) {
+    name[3 - i] = static_cast<char16_t>('0' + number % 10);
+  }
+  return name;
+}
+
+/// `most`, or as many as there is room for.
+size_t StreamsTest::set_many(const FilePtr& file, size_t most, size_t name_length,
+                             size_t value_length) {
+  for (size_t count = 0;; ++count) {
+    if (count == most) return count;
+    const auto name = numbered(count, name_length);
+    const auto done = s_.store().set_stream(*file, name, filled(value_length, 1));
+    if (done) continue;
+    EXPECT_EQ(done.error(), NtStatus::FileSystemLimitation);
+    return count;
+  }
+}
+
 // The attribute list is as long as the log allows then, and each removal shifts all of it.
 TEST_F(StreamsTest, AsManyAsASmallLogTakesCanBeRemovedAgain) {
-  const auto nth = [](size_t number) {
-    std::u16string name(200, u'n');
-    for (size_t i = 0; i < 4; ++i, number /= 10)
-      name[3 - i] = static_cast<char16_t>('0' + number % 10);
-    return name;
-  };
-  size_t count = 0;
-  for (;; ++count) {
-    const auto done = s_.store().set_stream(*s_.file(), nth(count), filled(100, 1));
-    if (done) continue;
-    ASSERT_EQ(done.error(), NtStatus::FileSystemLimitation);
-    break;
-  }
+  const size_t count = set_many(s_.file(), 1000, 200, 100);
   EXPECT_GT(count, 250u);
+  EXPECT_LT(count, 1000u);
   s_.check();
   for (size_t i = 0; i < count; ++i) {
-    const auto done = s_.store().remove_stream(*s_.file(), nth(i));
+    const auto done = s_.store().remove_stream(*s_.file(), numbered(i, 200));
     ASSERT_TRUE(done) << i << " of " << count << ": " << name_of(done.error());
   }
   EXPECT_EQ(names(*s_.file()), Names{u""});
+}
+
+// Each record that is freed goes into the log, and once more for the way back.
+TEST_F(StreamsTest, MoreThanASmallLogFreesAtOnceGoWithTheirFile) {
+  const auto made = s_.store().create(*s_.store().root(), u"other", {});
+  ASSERT_TRUE(made);
+  EXPECT_GT(set_many(*made, 5000, 4, 300), 2500u);
+  const auto done = s_.store().remove(*s_.store().root(), u"other", ObjectStore::RemoveKind::File);
+  ASSERT_TRUE(done) << name_of(done.error());
+  EXPECT_NE((*made)->remains(), nullptr) << "everything is freed";
 }
 
 TEST_F(StreamsTest, AreReadAndWrittenByOpens) {
