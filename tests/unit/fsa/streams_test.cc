@@ -127,8 +127,8 @@ TEST_F(StreamsTest, AsManyAsASmallLogTakesCanBeRemovedAgain) {
 TEST_F(StreamsTest, MoreThanASmallLogFreesAtOnceGoWithTheirFile) {
   const auto made = s_.store().create(*s_.store().root(), u"other", {});
   ASSERT_TRUE(made);
-  const size_t enough = kIsSanitized ? 200 : 2500;
-  ASSERT_EQ(set_many(*made, enough, 4, 300), enough);
+  const size_t enough = kIsSanitized ? 200 : 1500;
+  ASSERT_EQ(set_many(*made, enough, 4, 250), enough);
   const auto done = s_.store().remove(*s_.store().root(), u"other", ObjectStore::RemoveKind::File);
   ASSERT_TRUE(done) << name_of(done.error());
   EXPECT_NE((*made)->remains(), nullptr) << "everything is freed";
