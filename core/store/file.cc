@@ -52,7 +52,9 @@ Result<std::optional<uint32_t>> packed_ea_length(Attributes& attributes) {
 /// The same of the reparse point of a file that is said to have one.
 Result<std::optional<uint32_t>> reparse_tag(Volume& volume, FileReference file) {
   const auto value = read_small_value(volume, file, AttributeType::ReparsePoint);
-  if (!value && value.error() != NtStatus::ObjectNameNotFound) return value.error();
+  const bool is_told = value || value.error() == NtStatus::ObjectNameNotFound ||
+                       value.error() == NtStatus::FileCorruptError;
+  if (!is_told) return value.error();
   if (!value || value->size() < sizeof(le32)) return std::optional<uint32_t>();
   return std::optional<uint32_t>(struct_at<le32>(*value).get());
 }
@@ -216,7 +218,8 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
                          const std::optional<Stream::Sizes>& sizes, size_t most_names) {
   Attributes attributes(volume_, reference_);
   const bool has_tag = (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0;
-  const auto ea_length_or_tag = has_tag ? TRY(reparse_tag(volume_, reference_)) : TRY(packed_ea_length(attributes));
+  const auto ea_length_or_tag =
+      TRY(has_tag ? reparse_tag(volume_, reference_) : packed_ea_length(attributes));
   const auto repeat = [&](ondisk::DuplicatedInformation& info) {
     info.creation_time = information.creation_time;
     info.last_write_time = information.last_write_time;

@@ -5,6 +5,7 @@
 
 #include "core/fsa/small_values.h"
 #include "core/ondisk/reparse_point.h"
+#include "core/store/attributes.h"
 #include "tests/unit/fsa/opened_store.h"
 #include "tests/unit/fsa/reparse_values.h"
 #include "tests/unit/fsa/usn_store.h"
@@ -109,6 +110,23 @@ TEST_F(ReparseControl, SetAgainChangesTheData) {
     EXPECT_EQ(get(store_.file()), value) << length;
     store_.check();
   }
+}
+
+TEST_F(ReparseControl, ADamagedOneDoesNotKeepTheFileFromBeingWritten) {
+  const FilePtr file = make(u"file of a cloud", FileKind::File);
+  ASSERT_EQ(set(file, build_reparse_point(kCloud, filled(20, 1))), NtStatus::Success);
+  const ByteVector good = get(file);
+  const auto put = [&](ByteView value) {
+    Transaction transaction(store().volume().journal());
+    ASSERT_TRUE(transaction.begin());
+    Attributes attributes(store().volume(), file->reference());
+    ASSERT_TRUE(attributes.set_value(transaction, ondisk::AttributeType::ReparsePoint, u"", value));
+    transaction.commit();
+  };
+  put(ByteView(good).first(3));
+  file->note_modified();
+  EXPECT_TRUE(store().flush());
+  put(good);
 }
 
 TEST_F(ReparseControl, DeleteTakesEverythingBack) {
