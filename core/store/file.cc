@@ -352,7 +352,7 @@ Result<> File::write_back() {
   drop_unused_streams();
   if (!has_noted()) return {};
   // Who changes the file all the time does not keep this going.
-  for (int step = 0; step < kMostSteps; ++step) {
+  for (int step = 0; step < kMostSteps && !freed_; ++step) {
     TRY(write_information());
     const MutexLock lock(mutex_);
     if (!names_lag_) break;
