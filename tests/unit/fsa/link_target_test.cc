@@ -29,11 +29,7 @@ class LinkTarget : public ::testing::Test {
 
   ObjectStore& store() { return store_.store(); }
   FilePtr make(File& directory, std::u16string_view name, FileKind kind) {
-    CreateParameters parameters;
-    parameters.kind = kind;
-    auto made = store().create(directory, name, parameters);
-    EXPECT_TRUE(made.has_value());
-    return made ? *made : nullptr;
+    return store_.make(directory, name, kind);
   }
   NtStatus set(const FilePtr& file, ByteView value) {
     OpenParameters parameters;

@@ -24,24 +24,16 @@ std::u16string numbered(const char* what, int number, size_t length) {
 class ManyNames : public ::testing::Test {
  protected:
   ObjectStore& store() { return store_.store(); }
-  FilePtr make(File& directory, std::u16string_view name, FileKind kind) {
-    CreateParameters parameters;
-    parameters.kind = kind;
-    auto made = store().create(directory, name, parameters);
-    EXPECT_TRUE(made.has_value());
-    return made ? *made : nullptr;
-  }
-
   void check() { store_.check(OpenedStore::Entries::RepeatTheirFiles); }
 
   OpenedStore store_{OpenedStore::Shape{.bytes = uint64_t{32} << 20}};
 };
 
 TEST_F(ManyNames, OfOneDirectoryFollowTheFileOnASmallLog) {
-  const FilePtr place = make(*store().root(), u"place", FileKind::Directory);
+  const FilePtr place = store_.make(*store().root(), u"place", FileKind::Directory);
   for (int i = 1; i < kMostNames; ++i) {
     ASSERT_TRUE(store().link(*store_.file(), *place, numbered("link", i, 230)));
-    make(*place, numbered("more", i, 230), FileKind::File);
+    store_.make(*place, numbered("more", i, 230), FileKind::File);
   }
   ASSERT_EQ(store().link(*store_.file(), *place, u"one too many").error(), NtStatus::TooManyLinks);
 
@@ -54,8 +46,9 @@ TEST_F(ManyNames, OfOneDirectoryFollowTheFileOnASmallLog) {
 
 TEST_F(ManyNames, OfManyDirectoriesFollowTheFileOnASmallLog) {
   for (int i = 1; i < 200; ++i) {
-    const FilePtr place = make(*store().root(), numbered("place", i, 0), FileKind::Directory);
-    for (int j = 0; j < 4; ++j) make(*place, numbered("other", j, 200), FileKind::File);
+    const FilePtr place =
+        store_.make(*store().root(), numbered("place", i, 0), FileKind::Directory);
+    for (int j = 0; j < 4; ++j) store_.make(*place, numbered("other", j, 200), FileKind::File);
     ASSERT_TRUE(store().link(*store_.file(), *place, u"link"));
   }
   ASSERT_TRUE(store().write(*store_.file(), 0, filled(300'000, 1), kBuffered));

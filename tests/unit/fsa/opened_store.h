@@ -120,6 +120,13 @@ class OpenedStore {
     for (const Finding& finding : report->errors) ADD_FAILURE() << to_line(finding);
   }
 
+  FilePtr make(File& directory, std::u16string_view name, FileKind kind) {
+    CreateParameters parameters;
+    parameters.kind = kind;
+    auto made = store().create(directory, name, parameters);
+    EXPECT_TRUE(made.has_value());
+    return made ? *made : nullptr;
+  }
   OpenPtr open(uint32_t mode = 0, uint32_t access = kReadWrite, OplockKey key = {}) {
     OpenParameters parameters;
     parameters.desired_access = access | AccessMask::Synchronize;
