@@ -1,26 +1,21 @@
 #include "fuse/read_batch.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "fuse/reply.h"
 
 namespace ntfs::frontend {
 
-void ReadBatch::add(const Read& read) {
-  const MutexLock lock(mutex_);
-  waiting_.push_back(read);
-}
+namespace {
 
-std::vector<ReadBatch::Read> ReadBatch::take() {
-  const MutexLock lock(mutex_);
-  const auto end = waiting_.begin() + static_cast<ptrdiff_t>(std::min(waiting_.size(), kMost));
-  std::vector<Read> taken(waiting_.begin(), end);
-  waiting_.erase(waiting_.begin(), end);
-  return taken;
-}
+thread_local std::vector<ReadBatch::Read> waiting;
+
+}  // namespace
+
+void ReadBatch::add(const Read& read) { waiting.push_back(read); }
 
 void ReadBatch::answer() {
-  const std::vector<Read> taken = take();
+  const std::vector<Read> taken = std::exchange(waiting, {});
   if (taken.empty()) return;
   AlignedBuffer buffer = buffers_.take();
   std::vector<DataRead> reads(taken.size());
