@@ -4,8 +4,10 @@
 #include <linux/fs.h>
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <string_view>
+#include <thread>
 
 #include "fuse/filesystem.h"
 #include "fuse/name_encoding.h"
@@ -195,6 +197,17 @@ Result<FilePtr> find_or_make(Filesystem& filesystem, const NewFile& wanted) {
   return made.node.file;
 }
 
+/// The name of an unlinked stream is free with its last close, of which the kernel tells (RELEASE)
+/// some time after close(2) has returned.
+Result<> create_stream(ObjectStore& store, File& file, std::u16string_view name) {
+  constexpr int kMostWaits = 100;
+  for (int i = 0;; ++i) {
+    auto created = store.create_stream(file, name);
+    if (created || created.error() != NtStatus::DeletePending || i == kMostWaits) return created;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 /// A file that does not exist is made for its stream, as on Windows and with ntfs-3g.
 Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted) {
   const StreamPath path = TRY(stream_path_from_kernel(wanted.name));
@@ -209,7 +222,7 @@ Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted) {
   }
   of_file.holder = CreateParameters::Holder::None;
   made.node.file = TRY(find_or_make(filesystem, of_file));
-  TRY(filesystem.store().create_stream(*made.node.file, path.stream));
+  TRY(create_stream(filesystem.store(), *made.node.file, path.stream));
   made.node.stream = TRY(filesystem.store().find_stream(*made.node.file, path.stream));
   made.entry = TRY(filesystem.look_up(made.node, wanted.name));
   return made;
