@@ -26,9 +26,9 @@ void note_acquire(LockRank) {}
 void note_release(LockRank) {}
 #endif
 
-/// How often a held lock is looked at before its holder is waited for: some microseconds, about
-/// what it costs to go to sleep and to be woken.
-constexpr int kLooks = 100;
+/// How often a held lock is looked at before its holder is waited for: some tens of microseconds,
+/// what it may cost in a virtual machine to go to sleep and to be woken.
+constexpr int kLooks = 1000;
 
 void pause() {
 #if defined(__x86_64__)
