@@ -26,6 +26,8 @@
 
 namespace ntfs::frontend {
 
+class RequestRings;
+
 /// Mount options that concern the handlers.
 struct FilesystemOptions {
   ShownOwnership ownership;
@@ -151,7 +153,10 @@ class Filesystem {
 /// What libfuse hands to every handler.
 struct RequestContext {
   Filesystem& filesystem;
-  bool is_init_answered = false;  ///< of the thread that answers INIT, before all others
+  // Of the thread that answers INIT, before all others:
+  bool is_init_answered = false;
+  bool rings_offered = false;     ///< by the kernel
+  RequestRings* rings = nullptr;  ///< null: all requests come through /dev/fuse
 };
 inline Filesystem& filesystem_of(fuse_req_t request) {
   return static_cast<RequestContext*>(fuse_req_userdata(request))->filesystem;

@@ -2,10 +2,10 @@
 
 // Set-user-ID and set-group-ID bits, which a file loses when its data or its owner changes.
 //
-// Whoever mounts promises the kernel to take them away (FUSE_HANDLE_KILLPRIV_V2). Without that
-// promise the kernel asks for the extended attribute security.capability before every single
-// write(2), though the data only goes to its cache; with it, once for each file that it knows.
-// Source: Linux, include/uapi/linux/fuse.h "FUSE_HANDLE_KILLPRIV_V2"; chown(2), write(2).
+// The answer to INIT promises the kernel to take them away (FUSE_HANDLE_KILLPRIV_V2, channel.h).
+// Without that promise the kernel asks for the extended attribute security.capability before every
+// single write(2), though the data only goes to its cache; with it, once for each file that it
+// knows. Source: Linux, include/uapi/linux/fuse.h "FUSE_HANDLE_KILLPRIV_V2"; chown(2), write(2).
 
 #include "core/fsa/object_store.h"
 #include "fuse/fuse_api.h"
@@ -13,10 +13,6 @@
 namespace ntfs::frontend {
 
 class Filesystem;
-
-/// Makes the promise, for which libfuse has no name before its version 3.17, in the answer to INIT.
-/// After fuse_session_mount.
-Result<> promise_to_drop_privileges(fuse_session* session);
 
 /// For a change of the data by `request`, before it: takes them away unless root makes it.
 Result<> drop_privileges(Filesystem& filesystem, File& file, fuse_req_t request);

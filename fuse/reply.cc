@@ -88,9 +88,9 @@ int errno_of(NtStatus status) {
   return EIO;
 }
 
-SystemError last_system_error() {
-  const int error = errno;
+SystemError system_error_of(int error) {
   SystemError result;
+  if (error == 0) result.kind = SystemError::Kind::None;
   result.text = std::strerror(error);
   if (error == EBUSY) result.kind = SystemError::Kind::Busy;
   if (error == EINTR || error == EAGAIN) result.kind = SystemError::Kind::Interrupted;
@@ -98,6 +98,8 @@ SystemError last_system_error() {
   if (error == ENOTCONN) result.kind = SystemError::Kind::NotConnected;
   return result;
 }
+
+SystemError last_system_error() { return system_error_of(errno); }
 
 NtStatus last_control_status() {
   const int error = errno;

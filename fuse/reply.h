@@ -20,10 +20,12 @@ int errno_of(NtStatus status);
 
 /// What a system call of the front end failed with.
 struct SystemError {
-  enum class Kind { Other, Busy, Interrupted, NotPermitted, NotConnected };
+  enum class Kind { None, Other, Busy, Interrupted, NotPermitted, NotConnected };
   Kind kind = Kind::Other;
   std::string text;  ///< e.g. "Device or resource busy"
 };
+/// `error`: an error number; 0 is none.
+SystemError system_error_of(int error);
 /// Of the last system call of this thread that failed.
 SystemError last_system_error();
 /// The status that an ioctl of ours failed with (usn_ioctl.h), in this thread's last call.

@@ -87,6 +87,8 @@ class ServedMount {
         request_.options.check_permissions || user_mapping_.has_value() || options.posix_acls;
     options.writeback = request_.options.writeback;
     options.keep_locks = request_.options.mandatory_locks;
+    // A signal that ends a wait for a lock may get lost with them (request_rings.h).
+    options.rings = !options.keep_locks;
     options.threads = threads();
     options.kernel_flags = request_.options.kernel_flags;
     options.trace_requests = request_.trace_requests;

@@ -16,12 +16,12 @@
 
 #include "core/base/trace.h"
 #include "fuse/attribute_ops.h"
+#include "fuse/channel.h"
 #include "fuse/control_ops.h"
 #include "fuse/directory_ops.h"
 #include "fuse/file_ops.h"
 #include "fuse/lock_ops.h"
 #include "fuse/namespace_ops.h"
-#include "fuse/privileges.h"
 #include "fuse/xattr_ops.h"
 
 namespace ntfs::frontend {
@@ -41,6 +41,9 @@ constexpr std::chrono::microseconds kAwakeTime{40};
 /// for requests would mean to wait for those. A thread that sleeps is let in at once.
 constexpr std::chrono::microseconds kBusyPause{200};
 constexpr std::chrono::milliseconds kRestTime{100};
+
+/// With rings, only FORGET and INTERRUPT are read: they may wait, to be read together.
+constexpr std::chrono::milliseconds kGatherTime{2};
 
 /// How long, and how often in vain, a thread without the baton waits for a request.
 constexpr int kPatienceMs = 2;
@@ -157,7 +160,7 @@ void Session::initialize(fuse_conn_info& connection) {
   if (options_.posix_acls) wanted |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
   if (options_.keep_locks) wanted |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   // Not wanted, among what libfuse turns on by itself: splice, which cannot go to aligned memory;
-  // HANDLE_KILLPRIV, whose second version is promised (privileges.h); AUTO_INVAL_DATA, because
+  // HANDLE_KILLPRIV, whose second version is promised (channel.h); AUTO_INVAL_DATA, because
   // nobody else changes files.
   connection.want = connection.capable & wanted;
   connection.max_write = Filesystem::kMaxTransferBytes;
@@ -165,9 +168,34 @@ void Session::initialize(fuse_conn_info& connection) {
   connection.max_background = kMaxBackground;
   connection.congestion_threshold = kCongestionThreshold;
   connection.time_gran = kTimeGranularityNs;
+  if (context_.rings_offered && options_.rings) prepare_rings();
   const MutexLock lock(mutex_);
   initialized_ = true;
   changed_.notify_all();
+}
+
+/// Where they cannot be had, all goes through /dev/fuse.
+void Session::prepare_rings() {
+  RequestRings::Options options;
+  options.queue = fuse_session_fd(session_);
+  options.payload_bytes = Filesystem::kMaxTransferBytes;
+  options.threads = 2 * options_.threads;  // no thread answers for another
+  options.handle = [this](const fuse_buf& request) {
+    const Duration duration = duration_of(request);
+    fuse_session_process_buf(session_, &request);
+    if (duration == Duration::Read) context_.filesystem.small_reads().answer();
+    return duration == Duration::Short;
+  };
+  options.ended = [this] { tell_end(); };
+  rings_ = std::make_unique<RequestRings>(device_, std::move(options));
+  const auto prepared = rings_->prepare();
+  if (prepared) {
+    context_.rings = rings_.get();
+  } else {
+    rings_.reset();
+    log_line(LogLevel::Note,
+             "FUSE over io_uring cannot be used: " + std::string(name_of(prepared.error())));
+  }
 }
 
 // Life.
@@ -195,7 +223,7 @@ Result<> Session::mount() {
     return NtStatus::Unsuccessful;
   }
   mounted_ = true;
-  TRY(promise_to_drop_privileges(session_));
+  TRY(open_channel(session_));
   // A thread that finds no request goes elsewhere.
   const int queue = fuse_session_fd(session_);
   if (fcntl(queue, F_SETFL, fcntl(queue, F_GETFL) | O_NONBLOCK) != 0) {
@@ -210,10 +238,16 @@ Result<> Session::start() {
   if (end_event_ < 0) return NtStatus::InsufficientResources;
   TRY(mount());
   install_wake_signal();
-  running_ = options_.threads;
-  for (uint32_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
+  add_thread();
   wait_until_initialized();
+  // The rings have threads of their own.
+  while (rings_ == nullptr && threads_.size() < options_.threads) add_thread();
   return {};
+}
+
+void Session::add_thread() {
+  ++running_;
+  threads_.emplace_back([this] { work(); });
 }
 
 void Session::wait_until_initialized() {
@@ -231,6 +265,10 @@ void Session::work() {
   }
   baton_.close();
   --running_;
+  tell_end();
+}
+
+void Session::tell_end() const {
   const uint64_t one = 1;
   if (::write(end_event_, &one, sizeof(one)) < 0) {
     log_line(LogLevel::Error, "cannot tell that a thread has ended");
@@ -255,6 +293,7 @@ int Session::receive(fuse_buf& buffer) {
 /// one request after the other is served without a wake-up, which costs more than most requests.
 /// The result as of receive().
 int Session::await_request(fuse_buf& buffer) {
+  if (context_.rings != nullptr) return receive(buffer);
   using Clock = std::chrono::steady_clock;
   auto now = Clock::now();
   const auto end = now + kAwakeTime;
@@ -325,6 +364,7 @@ void Session::answer_requests(fuse_buf& buffer) {
     if (received == 0) {
       if (has_baton) {
         sleep(-1);
+        if (context_.rings != nullptr) std::this_thread::sleep_for(kGatherTime);
       } else if (!(has_baton = baton_.try_take())) {
         if (++in_vain > kMostInVain || !sleep(kPatienceMs)) return;
       }
@@ -358,6 +398,7 @@ void Session::stop() {
   stopping_ = true;
   baton_.close();
   if (session_ != nullptr) fuse_session_exit(session_);
+  if (rings_ != nullptr) rings_->stop();
   // A signal that comes just before the read is lost: hence again until it worked.
   while (running_ > 0) {
     for (std::thread& thread : threads_) pthread_kill(thread.native_handle(), kWakeSignal);

@@ -22,6 +22,7 @@
 #include "fuse/fuse_api.h"
 #include "fuse/mount_options.h"
 #include "fuse/reader_baton.h"
+#include "fuse/request_rings.h"
 
 namespace ntfs::frontend {
 
@@ -36,6 +37,7 @@ struct SessionOptions {
   bool keep_locks = false;  ///< locks are the file system's matter, not the kernel's
   uint32_t threads = 4;
   std::vector<std::string> kernel_flags;
+  bool rings = true;            ///< request_rings.h, where the kernel has them
   bool trace_requests = false;  ///< print every request (libfuse's debug output)
 };
 
@@ -82,7 +84,10 @@ class Session {
   static void on_init(void* user_data, fuse_conn_info* connection);
   void initialize(fuse_conn_info& connection);
   Result<> mount();
+  void prepare_rings();
+  void add_thread();
   void work();
+  void tell_end() const;
   void answer_requests(fuse_buf& buffer);
   int answer_reads(fuse_buf& buffer, bool& has_baton);
   bool wants_to_pass(Duration duration, uint32_t busy);
@@ -111,6 +116,7 @@ class Session {
   ConditionVariable changed_;
   bool initialized_ GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
+  std::unique_ptr<RequestRings> rings_;  // null: not on this kernel
 };
 
 }  // namespace ntfs::frontend
