@@ -109,6 +109,16 @@ def seek_at_once(driver, image):
             expect_equal(seeker.wait(timeout=120), 0, "exit code of one that seeks")
 
 
+def make_streams_again(driver, image):
+    """The kernel tells of the last close of an unlinked stream beside the next request."""
+    with mounted(driver, image, "streams_interface=windows") as directory:
+        stream = os.path.join(directory, "file:stream")
+        for number in range(1000):
+            with open(stream, "xb") as out:
+                out.write(b"%d" % number)
+                os.unlink(stream)
+
+
 def end_by_signal_in_use(driver, image):
     """The daemon ends although a file is open, and what was written is there."""
     directory = image + ".mount"
@@ -132,6 +142,7 @@ CASES = {
     "few threads and many": run_with_threads,
     "data": exercise_data,
     "seeks at once": seek_at_once,
+    "streams made again": make_streams_again,
     "ended by a signal while in use": end_by_signal_in_use,
 }
 
