@@ -129,7 +129,8 @@ Result<> ObjectStore::set_stream(File& file, std::u16string_view name, ByteView 
   if (!found && !is_new) return found.error();
   if (is_new) TRY(check_new_name(name, options_));
   const StreamPtr stream = is_new ? file.named_stream(name) : *found;
-  uint32_t reasons = usn::Reason::StreamChange;  // C15
+  if (stream->deleted()) return NtStatus::DeletePending;  // it is just going
+  uint32_t reasons = usn::Reason::StreamChange;           // C15
   if (!is_new) {
     StreamExtension* extension = stream->extension();
     if (extension != nullptr) {
@@ -201,10 +202,11 @@ Result<> ObjectStore::remove_now(Stream& stream) {
 
 /// After its last open is closed.
 void ObjectStore::remove_deleted(const StreamPtr& stream) {
-  const File& file = stream->file();
+  File& file = stream->file();
   if (file.is_unlinked()) return;  // it goes with the file
   const auto removed = remove_now(*stream);
-  if (removed || removed.error() == NtStatus::ObjectNameNotFound) return;
+  if (removed) return;
+  if (removed.error() == NtStatus::ObjectNameNotFound) return file.forget_stream(*stream);
   log_line(LogLevel::Error,
            fmt::format("removing a stream of the file {}-{} failed: {}", file.reference().record(),
                        file.reference().sequence(), name_of(removed.error())));

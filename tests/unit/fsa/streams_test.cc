@@ -72,6 +72,17 @@ TEST_F(StreamsTest, ValuesOfAllSizesTakeEachOthersPlace) {
             NtStatus::FileTooLarge);
 }
 
+TEST_F(StreamsTest, AreNotMadeAnewWhileTheLastCloseRemovesThem) {
+  set(u"a", filled(10, 1));
+  const StreamPtr going = *s_.store().find_stream(*s_.file(), u"a");
+  going->deleted() = true;
+  ASSERT_TRUE(going->remove());
+  EXPECT_EQ(s_.store().create_stream(*s_.file(), u"a").error(), NtStatus::DeletePending);
+  s_.file()->forget_stream(*going);
+  set(u"a", filled(10, 2));
+  EXPECT_EQ(value(u"a"), filled(10, 2));
+}
+
 TEST_F(StreamsTest, AreListedWithTheirSizes) {
   set(u"beta", filled(10, 1));
   set(u"Alpha", filled(5000, 1));
