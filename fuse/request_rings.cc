@@ -180,6 +180,7 @@ class RequestRings::Server {
     {
       const MutexLock lock(rings_.mutex_);
       answered_.push_back(&entry);
+      has_answered_ = true;
     }
     wake();
   }
@@ -219,6 +220,7 @@ class RequestRings::Server {
   // The thread's own; added to with the rings' mutex, as others look through it.
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<Entry*> answered_;  // with the rings' mutex
+  std::atomic<bool> has_answered_{false};
 };
 
 thread_local RequestRings::Entry* RequestRings::Server::current = nullptr;
@@ -259,10 +261,12 @@ void RequestRings::Server::submit(Entry& entry, uint32_t operation) {
 }
 
 void RequestRings::Server::commit_answered() {
+  if (!has_answered_) return;  // as a rule, without the lock that all share
   std::vector<Entry*> answered;
   {
     const MutexLock lock(rings_.mutex_);
     answered.swap(answered_);
+    has_answered_ = false;
   }
   for (Entry* entry : answered) submit(*entry, kCommitAndFetch);
 }
