@@ -308,8 +308,9 @@ void RequestRings::Server::complete(Entry& entry, int result) {
 void RequestRings::Server::serve() {
   for (const uint16_t queue : queues_) submit(add_entry(queue), kRegister);
   while (with_kernel_ > 0 && !rings_.stopping_) {
+    using Kind = SystemError::Kind;
     const SystemError error = system_error_of(-ring_->wait());
-    if (error.kind == SystemError::Kind::Other) {
+    if (error.kind != Kind::None && error.kind != Kind::Interrupted && error.kind != Kind::Busy) {
       return log_line(LogLevel::Error, "FUSE over io_uring: " + error.text);
     }
     for (auto completion = ring_->next(); completion.tag != nullptr; completion = ring_->next()) {
@@ -345,8 +346,9 @@ RequestRings::~RequestRings() { stop(); }
 Result<> RequestRings::make_servers() {
   const std::vector<uint32_t> processors = usable_processors();
   const size_t others = queue_count() - std::min<size_t>(queue_count(), processors.size());
-  const size_t each = std::max(options_.threads / processors.size(), kFewestThreads);
-  if (each * processors.size() + others > kMostEntries) return NtStatus::NotSupported;
+  const size_t most = (kMostEntries - std::min(kMostEntries, others)) / processors.size();
+  if (most < kFewestThreads) return NtStatus::NotSupported;
+  const size_t each = std::clamp(options_.threads / processors.size(), kFewestThreads, most);
   for (size_t i = 0; i < each * processors.size(); ++i) {
     const uint32_t processor = processors[i % processors.size()];
     std::vector<uint16_t> queues = {static_cast<uint16_t>(processor)};

@@ -38,7 +38,7 @@ class RequestRings {
   struct Options {
     int queue = -1;            ///< /dev/fuse, as it is open for the mount
     size_t payload_bytes = 0;  ///< longest data of a request or an answer
-    uint32_t threads = 0;      ///< about so many; at least two for each processor
+    uint32_t threads = 0;      ///< about so many; from two for each processor to 32
     /// Handles one request, as libfuse reads them from /dev/fuse: in memory that stays until the
     /// answer. The data of a WRITE is at a multiple of 4096. Whether memory alone has the answer.
     std::function<bool(const fuse_buf&)> handle;
