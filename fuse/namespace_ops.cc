@@ -198,9 +198,9 @@ Result<FilePtr> find_or_make(Filesystem& filesystem, const NewFile& wanted) {
 }
 
 /// The name of an unlinked stream is free with its last close, of which the kernel tells (RELEASE)
-/// some time after close(2) has returned.
+/// some time after close(2) has returned. Not for long: others may wait behind this request.
 Result<> create_stream(ObjectStore& store, File& file, std::u16string_view name) {
-  constexpr int kMostWaits = 100;
+  constexpr int kMostWaits = 30;
   for (int i = 0;; ++i) {
     auto created = store.create_stream(file, name);
     if (created || created.error() != NtStatus::DeletePending || i == kMostWaits) return created;
