@@ -191,18 +191,6 @@ WORKLOADS = {
 LOG_SIZES = {"wrapping": 256 * KIB, "long": 4 * MIB}
 
 
-def daemon_of(directory):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as source:
-                words = source.read().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if directory in words and os.path.basename(words[0]).endswith("ntfs-wal"):
-            return int(pid)
-    return None
-
-
 def kill_after(image, directory, workload, rounds):
     """Mounts the volume, works on it, and ends the daemon as a power cut would."""
     os.makedirs(directory, exist_ok=True)
@@ -215,7 +203,7 @@ def kill_after(image, directory, workload, rounds):
         # What fsync answers for is in the log, with all that was done before.
         with open(os.path.join(directory, "last"), "xb") as out:
             os.fsync(out.fileno())
-        pid = daemon_of(os.path.realpath(directory))
+        pid = volume.server_of(os.path.realpath(directory))
         expect(pid is not None, "no daemon serves the mount")
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon has ended")

@@ -16,7 +16,6 @@ from cases import CaseSkipped, Suite, expect, expect_equal
 from peers_agree import check_volume
 from volume import GIB, MIB, mounted, program, run, wait_until
 
-SWITCH = "/sys/module/fuse/parameters/enable_uring"
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITES = {
     "posix": [],
@@ -24,33 +23,6 @@ SUITES = {
     "usn": [],
     "concurrency": ["sanitizer", "copies", "compute"],
 }
-
-
-def turn(value):
-    with open(SWITCH, "w", encoding="ascii") as out:
-        out.write(value)
-
-
-@contextlib.contextmanager
-def rings_on():
-    with open(SWITCH, encoding="ascii") as source:
-        before = source.read()
-    turn("Y")
-    try:
-        yield
-    finally:
-        turn(before)
-
-
-def daemon_of(directory):
-    """The process that serves the mount."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/cmdline", "rb") as source:
-                words = source.read().decode(errors="replace").split("\0")
-            if directory in words and os.path.basename(words[0]) == "ntfs-wal":
-                return int(pid)
-    raise AssertionError(f"nobody serves {directory}")
 
 
 def bound_threads(pid):
@@ -75,7 +47,7 @@ def serve_each_processor(driver, image):
     for options, is_served in (("", True), ("locks=mandatory", False)):
         with mounted(driver, image, options) as directory:
             some_work(directory)
-            count = bound_threads(daemon_of(directory))
+            count = bound_threads(volume.server_of(directory))
             wanted = count >= os.cpu_count() if is_served else count == 0
             expect(wanted, f"with '{options}', {count} threads are bound to a processor")
 
@@ -84,6 +56,7 @@ def run_with_threads(driver, image):
     for threads in (1, 64):
         with mounted(driver, image, f"threads={threads}") as directory:
             some_work(directory)
+            expect(bound_threads(volume.server_of(directory)) > 0, f"threads={threads}: no rings")
 
 
 def exercise_data(driver, image):
@@ -124,7 +97,7 @@ def end_by_signal_in_use(driver, image):
     directory = image + ".mount"
     os.makedirs(directory, exist_ok=True)
     driver.mount(image, directory)
-    pid = daemon_of(directory)
+    pid = volume.server_of(directory)
     held = os.open(os.path.join(directory, "held"), os.O_WRONLY | os.O_CREAT)
     os.write(held, b"kept")
     os.kill(pid, signal.SIGTERM)
@@ -147,19 +120,24 @@ CASES = {
 }
 
 
-def other_suite(name, words):
+def other_suite(suite, name, words):
+    """Runs it; its cases count as cases of this one."""
     done = run(os.path.join(HERE, f"{name}.py"), *words, timeout=900, check=False)
-    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
-    expect(done.returncode == 0, "\n".join(failed) or done.stdout[-2000:] + done.stderr[-2000:])
+    for line in done.stdout.splitlines():
+        verdict, _, told = line.partition(f" {name}: ")
+        if verdict in suite.results:
+            suite.record(verdict, f"{name}:", told)
+    if done.returncode not in (0, 1) or not done.stdout.rstrip().endswith(" skipped"):
+        suite.record("FAIL", f"{name}:", f"ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def main():
     suite = Suite("rings")
     driver = volume.subject_of(suite)
-    if not os.access(SWITCH, os.W_OK):
+    if not volume.may_turn_rings():
         suite.skip("all", "this kernel has no FUSE over io_uring (6.14 and later), or not root")
         return suite.finish()
-    with volume.work_directory("rings") as work, rings_on():
+    with volume.work_directory("rings") as work, volume.rings("Y"):
         image = os.path.join(work, "volume.img")
         for name, case in CASES.items():
             if suite.wants(name):
@@ -169,8 +147,7 @@ def main():
                     check_volume(image)
         for name, words in SUITES.items():
             if suite.wants(f"suite {name}"):
-                with suite.case(f"suite {name}"):
-                    other_suite(name, words)
+                other_suite(suite, name, words)
     return suite.finish()
 
 

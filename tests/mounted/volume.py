@@ -62,6 +62,19 @@ def is_mounted(directory):
         return any(line.split()[1] == real for line in mounts)
 
 
+def server_of(directory, names=("ntfs-wal", "mount.ntfs-wal")):
+    """The process that serves the mount, or None: it has the mount point on its command line."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as source:
+                words = source.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if directory in words and os.path.basename(words[0]) in names and int(pid) != os.getpid():
+            return int(pid)
+    return None
+
+
 def make_sparse(image, size):
     with open(image, "wb") as out:
         out.truncate(size)
@@ -188,6 +201,28 @@ def work_directory(prefix):
         for name in os.listdir(path):
             force_unmount(os.path.join(path, name))
         shutil.rmtree(path, ignore_errors=True)
+
+
+RINGS_SWITCH = "/sys/module/fuse/parameters/enable_uring"
+
+
+def may_turn_rings():
+    """Whether the kernel has FUSE over io_uring, and this program may turn it on."""
+    return os.access(RINGS_SWITCH, os.W_OK)
+
+
+@contextlib.contextmanager
+def rings(value):
+    """FUSE over io_uring for mounts that are made meanwhile: "Y" or "N"; then as it was."""
+    with open(RINGS_SWITCH, encoding="ascii") as source:
+        before = source.read()
+    try:
+        with open(RINGS_SWITCH, "w", encoding="ascii") as out:
+            out.write(value)
+        yield
+    finally:
+        with open(RINGS_SWITCH, "w", encoding="ascii") as out:
+            out.write(before)
 
 
 SOURCES = {
