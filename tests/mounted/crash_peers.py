@@ -13,6 +13,8 @@ usage: crash_peers.py [WORD...]     only cases whose names contain a word
 """
 import concurrent.futures
 import glob
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
@@ -173,6 +175,23 @@ def trouble_of_ntfs3(image, verdict):
     return "; ".join(differences[:3])
 
 
+def load_vm_script():
+    path = os.path.join(volume.ROOT, "scripts", "vm-ntfs3")
+    loader = importlib.machinery.SourceFileLoader("vm_ntfs3", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_kernel_log():
+    """A guest that had to wait for the host's processor has not judged the image."""
+    of_host = "[   14.417440] clocksource: Long readout interval, skipping watchdog check"
+    of_ntfs3 = ["[   14.5] ntfs3(vda): Mark volume as dirty", "[   14.6] BUG: unable to handle"]
+    verdict = {}
+    load_vm_script().store(verdict, "kernel_log", "\n".join([of_host, *of_ntfs3]))
+    expect(verdict["kernel_log"] == of_ntfs3, str(verdict["kernel_log"]))
+
+
 def judge_by_ntfs3(images, work):
     verdicts = run_vm(images, work, "--pack", "--skip-readonly")
     troubles = [(image, trouble_of_ntfs3(image, verdicts[image])) for image in images]
@@ -215,6 +234,9 @@ def judge_by_ntfs3g(images, copies):
 def main():
     suite = Suite("crash_peers")
     print(f"seed {SEED}", flush=True)
+    if suite.wants("kernel log"):
+        with suite.case("kernel log: a busy host is no verdict"):
+            test_kernel_log()
     if not os.access(CRASH_TEST, os.X_OK):
         suite.skip("all", f"{CRASH_TEST} is not built")
         suite.finish()
