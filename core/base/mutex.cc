@@ -27,8 +27,10 @@ void note_release(LockRank) {}
 #endif
 
 /// How often a held lock is looked at before its holder is waited for: some tens of microseconds,
-/// what it may cost in a virtual machine to go to sleep and to be woken.
+/// what it may cost in a virtual machine to go to sleep and to be woken. After every few looks
+/// others may have the processor: who asks for files often waits for it on the same one.
 constexpr int kLooks = 1000;
+constexpr int kLooksInARow = 50;
 
 void pause() {
 #if defined(__x86_64__)
@@ -44,7 +46,11 @@ bool spin(Try&& try_lock) {
   static const bool is_alone = std::thread::hardware_concurrency() < 2;
   for (int i = 0; i < (is_alone ? 1 : kLooks); ++i) {
     if (try_lock()) return true;
-    pause();
+    if (i % kLooksInARow == kLooksInARow - 1) {
+      std::this_thread::yield();
+    } else {
+      pause();
+    }
   }
   return false;
 }
