@@ -26,6 +26,7 @@
 #include "core/io/block_device.h"
 #include "core/ondisk/attribute_values.h"
 #include "core/store/file.h"
+#include "core/store/file_information.h"
 #include "core/store/index_tree.h"
 #include "core/store/security_inheritance.h"
 #include "core/store/volume.h"
@@ -34,33 +35,6 @@ namespace ntfs {
 
 class Passage;
 struct NamedEntry;
-
-enum class FileKind { File, Directory, Symlink, Fifo, CharacterDevice, BlockDevice, Socket };
-
-/// Owner and mode as WSL keeps them in extended attributes; each may be missing.
-struct LinuxMetadata {
-  std::optional<uint32_t> uid;     ///< $LXUID
-  std::optional<uint32_t> gid;     ///< $LXGID
-  std::optional<uint32_t> mode;    ///< $LXMOD: type and permission bits as in st_mode
-  std::optional<uint64_t> device;  ///< $LXDEV: major in the low, minor in the high 32 bits
-  bool empty() const { return !uid && !gid && !mode && !device; }
-};
-
-struct FileInformation {
-  FileReference reference;
-  FileKind kind = FileKind::File;
-  uint64_t file_size = 0;        ///< bytes; of a symlink: of its target
-  uint64_t allocated_size = 0;   ///< bytes really allocated
-  uint32_t link_count = 0;       ///< names without DOS ones; 1 for a directory
-  uint32_t file_attributes = 0;  ///< ondisk::FileAttributes
-  uint32_t reparse_tag = 0;      ///< 0: none
-  uint32_t security_id = 0;      ///< in $Secure; 0: its descriptor is its own, or there is none
-  ondisk::FileTime creation_time;
-  ondisk::FileTime last_write_time;
-  ondisk::FileTime change_time;
-  ondisk::FileTime last_access_time;
-  LinuxMetadata linux_metadata;
-};
 
 struct NameInDirectory {
   FileReference directory;
@@ -398,6 +372,7 @@ class ObjectStore {
 
   IndexTree::NameMatch name_match() const;
   Result<FileInformation> query_record(File& file);
+  Result<FileInformation> read_record(File& file);
   Result<> check_data_access(File& file, const OpenParameters& parameters);
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;

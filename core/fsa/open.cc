@@ -8,6 +8,8 @@
 
 namespace ntfs {
 
+using ondisk::FileAttributes;
+
 namespace {
 
 /// Bits of an access mask that mean nothing.
@@ -36,7 +38,11 @@ bool may_write(uint32_t access) {
 }
 
 /// Of a file that is no directory.
-Result<bool> has_reparse_point(Volume& volume, FileReference file) {
+Result<bool> has_reparse_point(Volume& volume, const File& known) {
+  const auto recalled = known.recall();
+  const uint32_t attributes = recalled ? recalled->file_attributes : FileAttributes::ReparsePoint;
+  if ((attributes & FileAttributes::ReparsePoint) == 0) return false;
+  const FileReference file = known.reference();
   const SharedLock lock(volume.journal().metadata_lock());
   const PageRef base = TRY(volume.mft().base_record(file));
   const auto record = ondisk::FileRecordView::of_valid(base->bytes());
@@ -44,7 +50,7 @@ Result<bool> has_reparse_point(Volume& volume, FileReference file) {
   if (!standard) return false;
   const auto information = TRY(ondisk::parse_standard_information(
       standard->value(), {"$STANDARD_INFORMATION", file.raw(), 0}));
-  return (information.file_attributes.get() & ondisk::FileAttributes::ReparsePoint) != 0 &&
+  return (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0 &&
          !record.is_directory();
 }
 
@@ -56,7 +62,7 @@ Result<> ObjectStore::check_data_access(File& file, const OpenParameters& parame
   const bool writes = may_write(parameters.desired_access);
   if (parameters.reparse_point == OpenReparsePoint::Yes || !parameters.stream.empty()) return {};
   if (!reads && !writes) return {};
-  if (!TRY(has_reparse_point(*volume_, file.reference()))) return {};
+  if (!TRY(has_reparse_point(*volume_, file))) return {};
   if (reads) TRY(file.data().check_readable());
   return writes ? file.data().check_writable() : Result<>();
 }
@@ -69,7 +75,10 @@ Result<std::unique_ptr<Open>> ObjectStore::open(const FilePtr& file,
   if (!opens_lock && parameters.share_access != ShareAccess::All) return NtStatus::NotSupported;
   bool is_directory = false;
   StreamPtr named;
-  {
+  const auto known = parameters.stream.empty() ? file->recall() : std::nullopt;
+  if (known && file->hold_again()) {
+    is_directory = known->kind == FileKind::Directory;
+  } else {
     // Under the lock, so that a removal sees either the holder or no file.
     const SharedLock lock(volume_->journal().metadata_lock());
     const PageRef base = TRY(volume_->mft().base_record(file->reference()));

@@ -16,7 +16,10 @@ Result<FilePtr> ObjectStore::lookup(File& directory, std::u16string_view name) {
   const SharedLock lock(volume_->journal().metadata_lock());
   const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
   if (!entry) return NtStatus::ObjectNameNotFound;
-  return volume_->file(entry->reference);
+  FilePtr file = volume_->file(entry->reference);
+  // Remembered for whoever asks next; what is wrong with the record is told then.
+  if (!file->recall()) (void)read_record(*file);
+  return file;
 }
 
 Result<FilePtr> ObjectStore::find_by_record(uint64_t record) {

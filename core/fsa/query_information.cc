@@ -26,33 +26,22 @@ void take_sizes(const AttributeView& attribute, FileInformation& information) {
   }
 }
 
-void take_times(const ondisk::StandardInformation& standard, FileInformation& information) {
-  using ondisk::FileTime;
-  information.creation_time = FileTime::from_raw(standard.creation_time.get());
-  information.last_write_time = FileTime::from_raw(standard.last_write_time.get());
-  information.change_time = FileTime::from_raw(standard.change_time.get());
-  information.last_access_time = FileTime::from_raw(standard.last_access_time.get());
-  information.file_attributes = standard.file_attributes.get();
-  information.security_id = standard.security_id.get();
-}
-
-/// What one attribute record says of the file.
+/// What attribute records say of the file.
 struct Seen {
+  ondisk::StandardInformation standard{};
   bool has_reparse = false;
   bool has_eas = false;
+  bool has_long_eas = false;   ///< nonresident
   uint64_t wof_allocated = 0;  ///< bytes
 };
 
-Result<> take_attribute(const AttributeView& view, const File& file, FileInformation& information,
-                        Seen& seen) {
+Result<> take_attribute(const AttributeView& view, FileInformation& information, Seen& seen) {
   switch (view.type()) {
-    case AttributeType::StandardInformation: {
-      auto standard = TRY(ondisk::parse_standard_information(
-          view.value(), {"$STANDARD_INFORMATION", file.reference().raw(), 0}));
-      file.overlay(standard);
-      take_times(standard, information);
+    case AttributeType::StandardInformation:
+      seen.standard = TRY(ondisk::parse_standard_information(
+          view.value(), {"$STANDARD_INFORMATION", information.reference.raw(), 0}));
+      information.take(seen.standard);
       return {};
-    }
     case AttributeType::FileName:
       if (ondisk::FileNameView::of_valid(view.value()).name_type() != ondisk::NameType::Dos) {
         ++information.link_count;
@@ -74,6 +63,7 @@ Result<> take_attribute(const AttributeView& view, const File& file, FileInforma
       return {};
     case AttributeType::Ea:
       seen.has_eas = true;
+      seen.has_long_eas = !view.is_resident();
       return {};
     default:
       return {};
@@ -128,37 +118,49 @@ Result<FileInformation> ObjectStore::query_information(File& file) {
 
 /// What the file's record, and what is noted of the file, say.
 Result<FileInformation> ObjectStore::query_record(File& file) {
-  FileInformation information;
-  information.reference = file.reference();
   // Buffered data is ahead of what the record says. Asked for before the metadata lock is taken.
   std::optional<Stream::Sizes> buffered;
   if (file.data().is_dirty()) {
     auto sizes = file.data().sizes();
     if (sizes) buffered = *sizes;
   }
-  const SharedLock lock(volume_->journal().metadata_lock());
+  std::optional<FileInformation> information = file.recall();
+  if (!information) {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    information = TRY(read_record(file));
+  }
+  if (buffered && information->kind == FileKind::File) {
+    information->file_size = buffered->file_size;
+    if (information->reparse_tag != ondisk::ReparseTag::Wof) {
+      information->allocated_size = buffered->allocated;
+    }
+  }
+  if (file.is_unlinked()) information->link_count = 0;
+  return *information;
+}
+
+/// Without what is buffered. Remembers what one record says. Caller holds the metadata lock.
+Result<FileInformation> ObjectStore::read_record(File& file) {
+  FileInformation information;
+  information.reference = file.reference();
   const PageRef base = TRY(volume_->mft().base_record(file.reference()));
   const auto record = ondisk::FileRecordView::of_valid(base->bytes());
   information.kind = record.is_directory() ? FileKind::Directory : FileKind::File;
   Seen seen;
-  if (!record.find(AttributeType::AttributeList)) {
-    for (const AttributeView view : record) TRY(take_attribute(view, file, information, seen));
+  const bool is_whole = !record.find(AttributeType::AttributeList);
+  if (is_whole) {
+    for (const AttributeView view : record) TRY(take_attribute(view, information, seen));
   } else {
     Attributes attributes(*volume_, file.reference());
     for (const auto& found : TRY(attributes.all())) {
-      TRY(take_attribute(found.view(), file, information, seen));
+      TRY(take_attribute(found.view(), information, seen));
     }
-  }
-  if (buffered && !record.is_directory()) {
-    information.file_size = buffered->file_size;
-    information.allocated_size = buffered->allocated;
   }
   const bool is_raw = volume_->options().encrypted == VolumeOptions::Encrypted::Raw;
   const bool is_encrypted = (information.file_attributes & ondisk::FileAttributes::Encrypted) != 0;
   if (is_raw && is_encrypted && !volume_->is_writable()) {
     information.file_size = Stream::raw_size(information.file_size);
   }
-  if (file.is_unlinked()) information.link_count = 0;
   if (seen.has_reparse) {
     TRY(take_reparse(*volume_, options_.mount_point, information));
     const bool is_wof = information.reparse_tag == ondisk::ReparseTag::Wof;
@@ -169,6 +171,12 @@ Result<FileInformation> ObjectStore::query_record(File& file) {
     const auto eas = ondisk::parse_eas(value, {"$EA", file.reference().raw(), 0});
     if (eas) information.linux_metadata = linux_metadata_of(*eas);
   }
+  // Where a link leads does not hang on its record alone.
+  if (is_whole && !seen.has_reparse && !seen.has_long_eas) {
+    file.remember({seen.standard, information, base, base->changes()});
+  }
+  file.overlay(seen.standard);
+  information.take(seen.standard);
   return information;
 }
 

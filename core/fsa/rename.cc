@@ -133,7 +133,10 @@ Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, co
   if (mode == RenameMode::Exchange) {
     return exchange_names(transaction, from, *source, to, *target);
   }
-  return replace_name(transaction, from, *source, to, target, deleted, removed);
+  TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
+  // Remembered: the kernel asks about the file next.
+  (void)read_record(*volume_->file(source->reference));
+  return {};
 }
 
 Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,

@@ -74,8 +74,7 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
     });
     TRY(Result<>(set));
   } else {
-    const SharedLock lock(volume_->journal().metadata_lock());
-    TRY(volume_->mft().base_record(file.reference()));
+    TRY(query_record(file));  // it is there
   }
   UsnPost post(file, TRY(reasons_of(file, information)));
   post.keep();

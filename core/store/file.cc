@@ -200,6 +200,10 @@ bool File::has_noted() const {
 
 void File::overlay(ondisk::StandardInformation& disk) const {
   const MutexLock lock(mutex_);
+  overlay_noted(disk);
+}
+
+void File::overlay_noted(ondisk::StandardInformation& disk) const {
   if (!has_noted_) return;
   put(disk.creation_time, noted_.times.creation);
   put(disk.last_write_time, noted_.times.last_write);
@@ -211,6 +215,38 @@ void File::overlay(ondisk::StandardInformation& disk) const {
   }
   if (noted_.archive) attributes |= FileAttributes::Archive;
   disk.file_attributes.set(attributes);
+}
+
+bool File::hold_again() {
+  uint64_t holders = holders_.load();
+  while (holders != 0) {
+    if (holders_.compare_exchange_weak(holders, holders + 1)) return true;
+  }
+  return false;
+}
+
+void File::remember(RecordMemo memo) {
+  const MutexLock lock(mutex_);
+  memo_ = std::make_unique<RecordMemo>(std::move(memo));
+}
+
+std::optional<FileInformation> File::recall() const {
+  const MutexLock lock(mutex_);
+  if (memo_ == nullptr || !memo_->is_current()) return std::nullopt;
+  FileInformation information = memo_->information;
+  ondisk::StandardInformation standard = memo_->standard;
+  overlay_noted(standard);
+  information.take(standard);
+  return information;
+}
+
+void FileInformation::take(const ondisk::StandardInformation& standard) {
+  creation_time = FileTime::from_raw(standard.creation_time.get());
+  last_write_time = FileTime::from_raw(standard.last_write_time.get());
+  change_time = FileTime::from_raw(standard.change_time.get());
+  last_access_time = FileTime::from_raw(standard.last_access_time.get());
+  file_attributes = standard.file_attributes.get();
+  security_id = standard.security_id.get();
 }
 
 /// Entries that repeat it already cost nothing. Leaves those for which the transaction has no room.
@@ -275,6 +311,7 @@ Result<> File::log_information(Transaction& transaction, const std::optional<Str
     has_logged_ = has_noted_;
     noted_ = {};
     has_noted_ = false;
+    memo_.reset();  // the record does not say yet what is not noted any more
   }
   transaction.join(*this);
   FileRecords records(transaction, volume_, *this);

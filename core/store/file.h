@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/ondisk/attribute_values.h"
+#include "core/store/file_information.h"
 #include "core/store/stream.h"
 #include "core/store/transaction.h"
 #include "usn/file_changes.h"
@@ -63,6 +64,12 @@ class File final : public Participant {
   void note_archive() EXCLUDES(mutex_);
   /// Times and attributes as a reader sees them: what is on disk (`disk`) with what is noted.
   void overlay(ondisk::StandardInformation& disk) const EXCLUDES(mutex_);
+  /// Keeps what was worked out from the file's only record, without what is noted. Caller holds
+  /// Journal::metadata_lock.
+  void remember(RecordMemo memo) EXCLUDES(mutex_);
+  /// That, with what is noted, and without a lock: nothing when a transaction has changed the
+  /// record since.
+  std::optional<FileInformation> recall() const EXCLUDES(mutex_);
   /// Notes for the change journal that the file changes for these reasons (usn::Reason): a record
   /// goes with its next transaction. Nothing, and 0, where changes are not recorded.
   usn::FileChanges::Ticket post(uint32_t reasons) EXCLUDES(mutex_);
@@ -112,6 +119,8 @@ class File final : public Participant {
   bool mark_freeing() { return freeing_.exchange(true); }
   /// How many opens and lookups hold the file (ObjectStore).
   std::atomic<uint64_t>& holders() { return holders_; }
+  /// One more where there is one already, whom a removal sees. Needs no lock.
+  bool hold_again();
   /// How many of them may write.
   std::atomic<uint64_t>& writers() { return writers_; }
 
@@ -123,6 +132,7 @@ class File final : public Participant {
   };
 
   void transaction_ended(const Transaction& transaction, bool committed) override EXCLUDES(mutex_);
+  void overlay_noted(ondisk::StandardInformation& disk) const REQUIRES(mutex_);
   Result<> log_names(Transaction& transaction, const ondisk::StandardInformation& information,
                      const std::optional<Stream::Sizes>& sizes, size_t most_names);
   Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes,
@@ -151,6 +161,7 @@ class File final : public Participant {
   bool names_lag_ GUARDED_BY(mutex_) = false;
   bool leaves_names_ GUARDED_BY(mutex_) = false;
   usn::FileChanges changes_ GUARDED_BY(mutex_);
+  std::unique_ptr<RecordMemo> memo_ GUARDED_BY(mutex_);  // null: nothing is remembered
 };
 using FilePtr = std::shared_ptr<File>;
 

@@ -70,6 +70,8 @@ class MetadataPage {
   const PagePlace& place() const { return place_; }
   ByteView bytes() const { return bytes_; }
   bool is_dirty() const { return dirty_; }
+  /// How often transactions have changed the page. May be asked without a lock.
+  uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
 
  private:
   /// The page as a checkpoint writes it, when it was changed again before it was copied.
@@ -94,6 +96,7 @@ class MetadataPage {
   std::unique_ptr<Image> image_;
   uint16_t last_update_sequence_ = 0;  // on the device; 0: what bytes_ say
   std::atomic<bool> used_{true};       // for eviction
+  std::atomic<uint64_t> changes_{0};
   // Until the transaction that created the page ends: what it took the place of.
   bool is_new_ = false;
   bool replaced_was_dirty_ = false;

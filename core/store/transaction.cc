@@ -199,6 +199,7 @@ Result<> Transaction::perform(const Operation& redo, const PageRef& page) {
     memory_->undo_bytes.insert(memory_->undo_bytes.end(), undo.payload.begin(), undo.payload.end());
   }
   journal_.mark_dirty(page);
+  page->changes_.fetch_add(1, std::memory_order_acq_rel);
   apply(redo, page->kind(), page->bytes_, lsn);
   return {};
 }
