@@ -313,7 +313,7 @@ Result<> File::log_information(Transaction& transaction, const std::optional<Str
     has_noted_ = false;
     memo_.reset();  // the record does not say yet what is not noted any more
   }
-  transaction.join(*this);
+  transaction.join(shared_from_this());
   FileRecords records(transaction, volume_, *this);
   TRY(records.add_noted());
   TRY(records.append());

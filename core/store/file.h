@@ -30,9 +30,9 @@ struct FileTimes {
   std::optional<ondisk::FileTime> last_access;
 };
 
-class File final : public Participant {
+class File final : public Participant, public std::enable_shared_from_this<File> {
  public:
-  /// `volume` must outlive the file.
+  /// `volume` must outlive the file, which a shared_ptr owns.
   File(Volume& volume, FileReference reference)
       : volume_(volume), reference_(reference), data_(volume, *this, {}) {}
   File(const File&) = delete;

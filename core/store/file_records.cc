@@ -17,7 +17,7 @@ FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file)
       file_(file),
       is_kept_(are_kept_of(volume, file.reference())),
       attributes_(volume, file.reference()) {
-  if (is_kept_) transaction.join(file);
+  if (is_kept_) transaction.join(file.shared_from_this());
 }
 
 FileRecords::FileRecords(Transaction& transaction, Volume& volume, File& file, uint32_t attributes)

@@ -47,6 +47,7 @@ void TransactionMemory::clear() {
   dropped.clear();
   freed_blocks.clear();
   participants.clear();
+  kept.clear();
   if (undo_bytes.capacity() > kMostKeptBytes) undo_bytes = {};
 }
 
@@ -289,6 +290,12 @@ void Transaction::join(Participant& participant) {
       memory_->participants.end()) {
     memory_->participants.push_back(&participant);
   }
+}
+
+void Transaction::join(std::shared_ptr<Participant> participant) {
+  const size_t before = memory_->participants.size();
+  join(*participant);
+  if (memory_->participants.size() != before) memory_->kept.push_back(std::move(participant));
 }
 
 }  // namespace ntfs

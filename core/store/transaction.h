@@ -62,6 +62,7 @@ struct TransactionMemory {
   std::vector<MetadataStreamRef> dropped;
   std::vector<FreedBlock> freed_blocks;
   std::vector<Participant*> participants;
+  std::vector<std::shared_ptr<Participant>> kept;  // of these, for the transaction's life
   lfs::ReservationSet reservations;  // log space: for the way back and the end, and set aside
 
   void clear();
@@ -105,6 +106,8 @@ class Transaction {
 
   /// `participant` (which outlives the transaction) is told how it ended.
   void join(Participant& participant);
+  /// The same for one that nobody else may know when the transaction ends.
+  void join(std::shared_ptr<Participant> participant);
 
   Journal& journal() { return journal_; }
   /// Bytes of log used so far; multi-step operations stop and go on in a new transaction.

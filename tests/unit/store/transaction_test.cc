@@ -54,6 +54,30 @@ class RandomChanges {
   std::mt19937_64 random_;
 };
 
+// Of a file that nobody else knows a transaction is all that is left when it ends.
+TEST(Transaction, KeepsThoseItTellsOfItsEnd) {
+  struct Told final : Participant {
+    explicit Told(int& count) : ends(count) {}
+    void transaction_ended(const Transaction&, bool) override { ++ends; }
+    int& ends;
+  };
+  ScratchVolume scratch({});
+  int ends = 0;
+  std::weak_ptr<Told> kept;
+  Transaction transaction(scratch.volume().journal());
+  ASSERT_TRUE(transaction.begin());
+  {
+    const auto told = std::make_shared<Told>(ends);
+    kept = told;
+    transaction.join(told);
+    transaction.join(told);
+  }
+  EXPECT_FALSE(kept.expired());
+  transaction.commit();
+  EXPECT_EQ(ends, 1);
+  EXPECT_TRUE(kept.expired());
+}
+
 // What a transaction logs comes from what it set aside when it began: others' space is not touched,
 // so the log cannot become full in the middle.
 TEST(Transaction, TakesNothingButWhatItSetAside) {
