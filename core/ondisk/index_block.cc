@@ -156,14 +156,21 @@ Result<IndexNodeView> IndexNodeView::parse(ByteView node, IndexKind kind, const 
     return corrupt(origin, "index entries offset", entries);
   }
   const IndexNodeView view(node);
-  for (size_t offset = entries;;) {
-    if (offset >= used) return corrupt(origin, "end of the index entries", offset, "an END entry");
-    const ByteView rest = node.subspan(offset, used - offset);
-    const auto entry = TRY(IndexEntryView::parse(rest, kind, origin));
-    if (entry.has_subnode() != view.has_subnodes()) {
+  TRY(view.check_entries(node.first(used), entries, kind, origin));
+  return view;
+}
+
+Result<> IndexNodeView::check_entries(ByteView entries, size_t offset, IndexKind kind,
+                                      const Origin& origin) const {
+  for (;;) {
+    if (offset >= entries.size()) {
+      return corrupt(origin, "end of the index entries", offset, "an END entry");
+    }
+    const auto entry = TRY(IndexEntryView::parse(entries.subspan(offset), kind, origin));
+    if (entry.has_subnode() != has_subnodes()) {
       return corrupt(origin, "subnode flag of the index entry at", offset, "the header's flag");
     }
-    if (entry.is_end()) return view;
+    if (entry.is_end()) return {};
     offset += entry.length();
   }
 }

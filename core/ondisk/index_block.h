@@ -144,6 +144,10 @@ class IndexNodeView {
   static Result<IndexNodeView> parse(ByteView node, IndexKind kind, const Origin& origin);
   /// For bytes that were checked or made here.
   static IndexNodeView of_valid(ByteView node);
+  /// Checks entries of this node, or such as shall become its last ones: from `offset` in `entries`
+  /// to END, as parse() does. FileCorruptError (reported).
+  Result<> check_entries(ByteView entries, size_t offset, IndexKind kind,
+                         const Origin& origin) const;
 
   const IndexHeader& header() const { return struct_at<IndexHeader>(node_); }
   uint32_t entries_offset() const { return header().entries_offset.get(); }

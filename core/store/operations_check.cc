@@ -13,7 +13,6 @@ using ondisk::AttributeView;
 using ondisk::FileRecordHeader;
 using ondisk::FileRecordView;
 using ondisk::IndexEntryView;
-using ondisk::IndexNodeView;
 using ondisk::LogOp;
 using ondisk::NonresidentForm;
 using ondisk::ResidentForm;
@@ -219,15 +218,13 @@ Result<> check_block_write_end(const Operation& operation, ByteView page) {
   if (end > ondisk::kIndexHeaderInBlock + node.allocated_bytes()) {
     return refuse(operation, "length", operation.payload.size());
   }
-  ByteVector whole(page.begin(), page.end());
-  std::copy(operation.payload.begin(), operation.payload.end(),
-            whole.begin() + operation.attribute_offset);
-  auto& header = struct_at<ondisk::IndexBlockHeader>(MutableBytes(whole)).index;
-  header.used_bytes.set(static_cast<uint32_t>(end - ondisk::kIndexHeaderInBlock));
-  // Names are checked where they are made.
-  TRY(IndexNodeView::parse(ByteView(whole).subspan(ondisk::kIndexHeaderInBlock),
-                           ondisk::IndexKind::Any, {"INDX buffer after a log record", 0, 0}));
-  return {};
+  if (operation.payload.size() % 8 != 0) {
+    return refuse(operation, "length", operation.payload.size());
+  }
+  // What stands before the entry at that place stays as it is. Names are checked where they are
+  // made.
+  return node.check_entries(operation.payload, 0, ondisk::IndexKind::Any,
+                            {"INDX buffer after a log record", 0, 0});
 }
 
 Result<> check_block_operation(const Operation& operation, ByteView page) {
