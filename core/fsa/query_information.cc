@@ -30,7 +30,6 @@ void take_sizes(const AttributeView& attribute, FileInformation& information) {
 struct Seen {
   ondisk::StandardInformation standard{};
   bool has_reparse = false;
-  bool has_eas = false;
   bool has_long_eas = false;   ///< nonresident
   uint64_t wof_allocated = 0;  ///< bytes
 };
@@ -62,8 +61,12 @@ Result<> take_attribute(const AttributeView& view, FileInformation& information,
       seen.has_reparse = true;
       return {};
     case AttributeType::Ea:
-      seen.has_eas = true;
-      seen.has_long_eas = !view.is_resident();
+      if (view.is_resident()) {
+        information.linux_metadata =
+            linux_metadata_of(view.value(), {"$EA", information.reference.raw(), 0});
+      } else {
+        seen.has_long_eas = true;
+      }
       return {};
     default:
       return {};
@@ -166,10 +169,9 @@ Result<FileInformation> ObjectStore::read_record(File& file) {
     const bool is_wof = information.reparse_tag == ondisk::ReparseTag::Wof;
     if (is_wof) information.allocated_size = seen.wof_allocated;
   }
-  if (seen.has_eas) {
+  if (seen.has_long_eas) {
     const auto value = TRY(read_small_value(*volume_, file.reference(), AttributeType::Ea));
-    const auto eas = ondisk::parse_eas(value, {"$EA", file.reference().raw(), 0});
-    if (eas) information.linux_metadata = linux_metadata_of(*eas);
+    information.linux_metadata = linux_metadata_of(value, {"$EA", file.reference().raw(), 0});
   }
   // Where a link leads does not hang on its record alone.
   if (is_whole && !seen.has_reparse && !seen.has_long_eas) {

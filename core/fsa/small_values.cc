@@ -66,11 +66,9 @@ Result<> remove_small_value(Transaction& transaction, Volume& volume, FileRefere
 
 namespace {
 
-std::optional<uint32_t> number(const std::vector<Ea>& eas, std::string_view name) {
-  for (const Ea& ea : eas) {
-    if (ea.name == name && ea.value.size() >= 4) return struct_at<le32>(ByteView(ea.value)).get();
-  }
-  return std::nullopt;
+template <typename Number>
+void take_number(ByteView value, auto& into) {
+  if (!into && value.size() >= sizeof(Number)) into = struct_at<Number>(value).get();
 }
 
 void put_bytes(std::vector<Ea>& eas, std::string_view name, ByteView value) {
@@ -89,15 +87,16 @@ void put_number(std::vector<Ea>& eas, std::string_view name, std::optional<uint3
 
 }  // namespace
 
-LinuxMetadata linux_metadata_of(const std::vector<Ea>& eas) {
+LinuxMetadata linux_metadata_of(ByteView eas, const Origin& origin) {
   LinuxMetadata metadata;
-  metadata.uid = number(eas, kUid);
-  metadata.gid = number(eas, kGid);
-  metadata.mode = number(eas, kMode);
-  for (const Ea& ea : eas) {
-    if (ea.name == kDevice && ea.value.size() >= 8) {
-      metadata.device = struct_at<le64>(ByteView(ea.value)).get();
-    }
+  for (size_t position = 0; position < eas.size();) {
+    const auto ea = ondisk::EaView::parse(eas, position, origin);
+    if (!ea) return {};
+    if (ea->name == kUid) take_number<le32>(ea->value, metadata.uid);
+    if (ea->name == kGid) take_number<le32>(ea->value, metadata.gid);
+    if (ea->name == kMode) take_number<le32>(ea->value, metadata.mode);
+    if (ea->name == kDevice) take_number<le64>(ea->value, metadata.device);
+    position += ea->length;
   }
   return metadata;
 }

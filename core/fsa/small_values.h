@@ -22,8 +22,8 @@ Result<> insert_small_value(Transaction& transaction, Volume& volume, FileRefere
 Result<> remove_small_value(Transaction& transaction, Volume& volume, FileReference file,
                             ondisk::AttributeType type);
 
-/// The attributes of WSL among `eas`.
-LinuxMetadata linux_metadata_of(const std::vector<ondisk::Ea>& eas);
+/// The attributes of WSL among `eas`, a value of $EA: none of one that is damaged (reported).
+LinuxMetadata linux_metadata_of(ByteView eas, const Origin& origin);
 /// Puts what `metadata` gives into `eas`.
 void put_linux_metadata(const LinuxMetadata& metadata, std::vector<ondisk::Ea>& eas);
 

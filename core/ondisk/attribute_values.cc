@@ -26,37 +26,6 @@ size_t ea_entry_length(size_t name_bytes, size_t value_bytes) {
   return align_up(sizeof(EaEntryHeader) + name_bytes + 1 + value_bytes, 4);
 }
 
-struct ParsedEa {
-  Ea ea;
-  size_t length = 0;  // to the next entry
-};
-
-/// The entry at the front of `bytes`, which is not empty. `position` is for the report.
-Result<ParsedEa> parse_ea(ByteView bytes, size_t position, const Origin& origin) {
-  const auto raw = view_as<EaEntryHeader>(bytes);
-  if (!raw) return corrupt_ea(origin, "length of an entry at the end", bytes.size());
-  const EaEntryHeader& header = **raw;
-  const auto name_bytes = static_cast<size_t>(header.name_length);
-  const size_t value_bytes = header.value_length.get();
-  const size_t content = sizeof(EaEntryHeader) + name_bytes + 1 + value_bytes;
-  if (name_bytes == 0) return corrupt_ea(origin, "empty name of the entry at", position);
-  if (content > bytes.size()) return corrupt_ea(origin, "value length", value_bytes);
-  const size_t stored = header.entry_length.get();
-  if (stored != 0 && (stored < content || stored > bytes.size())) {
-    return corrupt_ea(origin, "entry length", stored);
-  }
-  const ByteView name = bytes.subspan(sizeof(EaEntryHeader), name_bytes + 1);
-  if (name.back() != std::byte{0}) return corrupt_ea(origin, "unended name at", position);
-
-  ParsedEa parsed;
-  parsed.ea.flags = static_cast<uint8_t>(header.flags);
-  parsed.ea.name = std::string(as_text(name.first(name_bytes)));
-  const ByteView value = bytes.subspan(content - value_bytes, value_bytes);
-  parsed.ea.value.assign(value.begin(), value.end());
-  parsed.length = stored == 0 ? bytes.size() : stored;
-  return parsed;
-}
-
 void put(ByteVector& into, size_t offset, ByteView bytes) {
   std::copy(bytes.begin(), bytes.end(), into.begin() + static_cast<ptrdiff_t>(offset));
 }
@@ -210,12 +179,37 @@ Result<EaInformation> parse_ea_information(ByteView value, const Origin& origin)
   return **raw;
 }
 
+Result<EaView> EaView::parse(ByteView eas, size_t position, const Origin& origin) {
+  const ByteView bytes = eas.subspan(position);
+  const auto raw = view_as<EaEntryHeader>(bytes);
+  if (!raw) return corrupt_ea(origin, "length of an entry at the end", bytes.size());
+  const EaEntryHeader& header = **raw;
+  const auto name_bytes = static_cast<size_t>(header.name_length);
+  const size_t value_bytes = header.value_length.get();
+  const size_t content = sizeof(EaEntryHeader) + name_bytes + 1 + value_bytes;
+  if (name_bytes == 0) return corrupt_ea(origin, "empty name of the entry at", position);
+  if (content > bytes.size()) return corrupt_ea(origin, "value length", value_bytes);
+  const size_t stored = header.entry_length.get();
+  if (stored != 0 && (stored < content || stored > bytes.size())) {
+    return corrupt_ea(origin, "entry length", stored);
+  }
+  const ByteView name = bytes.subspan(sizeof(EaEntryHeader), name_bytes + 1);
+  if (name.back() != std::byte{0}) return corrupt_ea(origin, "unended name at", position);
+
+  EaView ea;
+  ea.flags = static_cast<uint8_t>(header.flags);
+  ea.name = as_text(name.first(name_bytes));
+  ea.value = bytes.subspan(content - value_bytes, value_bytes);
+  ea.length = stored == 0 ? bytes.size() : stored;
+  return ea;
+}
+
 Result<std::vector<Ea>> parse_eas(ByteView value, const Origin& origin) {
   std::vector<Ea> eas;
   for (size_t position = 0; position < value.size();) {
-    auto parsed = TRY(parse_ea(value.subspan(position), position, origin));
-    position += parsed.length;
-    eas.push_back(std::move(parsed.ea));
+    const EaView ea = TRY(EaView::parse(value, position, origin));
+    position += ea.length;
+    eas.push_back({ea.flags, std::string(ea.name), ByteVector(ea.value.begin(), ea.value.end())});
   }
   return eas;
 }

@@ -219,6 +219,17 @@ struct Ea {
   friend bool operator==(const Ea&, const Ea&) = default;
 };
 
+/// An entry where it stands.
+struct EaView {
+  /// The entry at `position` in `eas`, a value of $EA; before its end. EaCorruptError (reported).
+  static Result<EaView> parse(ByteView eas, size_t position, const Origin& origin);
+
+  uint8_t flags = 0;
+  std::string_view name;
+  ByteView value;
+  size_t length = 0;  ///< bytes to the next entry
+};
+
 Result<EaInformation> parse_ea_information(ByteView value, const Origin& origin);
 /// All entries of $EA in their order. EaCorruptError (reported): an entry that is not whole.
 Result<std::vector<Ea>> parse_eas(ByteView value, const Origin& origin);
