@@ -135,11 +135,11 @@ Result<std::optional<FoundName>> find_file_name(Attributes& file, Matches&& matc
   return result;
 }
 
-/// Removes one $FILE_NAME and its entry.
+/// Removes the entry of one $FILE_NAME, and the attribute.
 Result<> remove_one(Transaction& transaction, Attributes& file, IndexTree& directory,
-                    const FoundName& name) {
+                    const FoundName& name, NameInRecord in_record) {
   TRY(directory.remove(transaction, name.key));
-  return file.remove(transaction, name.attribute);
+  return in_record == NameInRecord::Left ? Result<>() : file.remove(transaction, name.attribute);
 }
 
 }  // namespace
@@ -157,7 +157,7 @@ Result<NamedEntry> long_entry(Attributes& file, IndexTree& directory, const Name
 }
 
 Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
-                     const NamedEntry& entry) {
+                     const NamedEntry& entry, NameInRecord in_record) {
   const FileReference parent = directory.owner();
   const auto name = TRY(find_file_name(file, [&](const FileNameView& value) {
     return value.parent() == parent && value.name_type() == entry.type &&
@@ -167,7 +167,7 @@ Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& dire
     return corrupt({"$FILE_NAME", file.file().raw(), 0}, "name in the parent's index", parent.raw(),
                    "one that the file has, too");
   }
-  TRY(remove_one(transaction, file, directory, *name));
+  TRY(remove_one(transaction, file, directory, *name, in_record));
   // A long name and its short one come and go together, whichever was named.
   std::optional<NameType> partner;
   if (entry.type == NameType::Win32) partner = NameType::Dos;
@@ -176,7 +176,7 @@ Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& dire
   const auto other = TRY(find_file_name(file, [&](const FileNameView& value) {
     return value.parent() == parent && value.name_type() == *partner;
   }));
-  return other ? remove_one(transaction, file, directory, *other) : Result<>();
+  return other ? remove_one(transaction, file, directory, *other, in_record) : Result<>();
 }
 
 // The new entry comes first: its place in the index was looked for last. In the file record the old

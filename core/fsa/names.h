@@ -51,9 +51,12 @@ Result<NamedEntry> long_entry(Attributes& file, IndexTree& directory, const Name
 /// Gives `file` a further name. ObjectNameCollision.
 Result<> add_name(Transaction& transaction, Attributes& file, IndexTree& directory,
                   const NamedEntry& entry);
+/// What becomes of the $FILE_NAME of a name that goes. Left: its record is freed right after, and
+/// keeps what it held, as on Windows.
+enum class NameInRecord { Removed, Left };
 /// Takes the name away, and the short or long one that belongs to it.
 Result<> remove_name(Transaction& transaction, Attributes& file, IndexTree& directory,
-                     const NamedEntry& entry);
+                     const NamedEntry& entry, NameInRecord in_record = NameInRecord::Removed);
 /// Gives the file the name `to` in place of `from`, a long one, which may be the short one that
 /// belongs to it. ObjectNameCollision.
 Result<> replace_name(Transaction& transaction, Attributes& file, IndexTree& from_directory,

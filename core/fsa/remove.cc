@@ -82,9 +82,23 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   const bool is_held = removed.file->holders().load() != 0;
   FileRecords records(transaction, *volume_, *removed.file);
   TRY(records.add_noted());
-  TRY(remove_name(transaction, file, directory, entry));
-  const FileSummary summary = TRY(summarize(file));
-  if (summary.names != 0) {
+  FileSummary summary = TRY(summarize(file));
+  // Data that is on its way to the device must not arrive after its clusters have new owners.
+  const bool is_busy = removed.file->has_dirty_data();
+  // A run may share its clusters with many others, and is given up in as many parts.
+  const bool may_share =
+      volume_->refcounts() != nullptr && !summary.is_directory && summary.runs != 0;
+  const bool is_small =
+      summary.runs <= kMostRunsAtOnce && summary.attributes <= kMostAttributesAtOnce;
+  const bool is_last = summary.names == 1 && entry.type != ondisk::NameType::Dos;
+  removed.is_freed = is_last && !is_held && is_small && !may_share && !is_busy;
+  if (removed.is_freed) {
+    TRY(remove_name(transaction, file, directory, entry, NameInRecord::Left));
+  } else {
+    TRY(remove_name(transaction, file, directory, entry));
+    summary = TRY(summarize(file));
+  }
+  if (!removed.is_freed && summary.names != 0) {
     TRY(records.change_link(link));
     if (!is_held) TRY(records.close(link));
     TRY(records.append());
@@ -94,17 +108,7 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   TRY(records.append());
   removed.was_last_name = true;
   removed.remains = remains_of(summary, entry);
-  // Data that is on its way to the device must not arrive after its clusters have new owners.
-  const bool is_busy = removed.file->has_dirty_data();
-  // A run may share its clusters with many others, and is given up in as many parts.
-  const bool may_share =
-      volume_->refcounts() != nullptr && !summary.is_directory && summary.runs != 0;
-  const bool is_small =
-      summary.runs <= kMostRunsAtOnce && summary.attributes <= kMostAttributesAtOnce;
-  if (!is_held && is_small && !may_share && !is_busy) {
-    removed.is_freed = true;
-    return free_file(transaction, *volume_, file);
-  }
+  if (removed.is_freed) return free_file(transaction, *volume_, file);
   TRY(records.store_last());
   NamedEntry waiting = entry;
   waiting.type = ondisk::NameType::Posix;
@@ -170,7 +174,7 @@ Result<> ObjectStore::free_unlinked_now(File& file) {
   FileRecords records(transaction, *volume_, file);
   TRY(records.add_noted());
   TRY(records.close_removed());
-  TRY(remove_name(transaction, attributes, directory, *entry));
+  TRY(remove_name(transaction, attributes, directory, *entry, NameInRecord::Left));
   TRY(free_file(transaction, *volume_, attributes));
   transaction.commit();
   file.mark_freed(remains);

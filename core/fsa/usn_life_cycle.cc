@@ -130,7 +130,7 @@ Result<> remove_file(Volume& volume) {
       if (!entry) return NtStatus::ObjectNameNotFound;
       Attributes attributes(volume, file);
       const auto records = volume.metadata_stream(file, AttributeType::Data, kUsnRecords);
-      TRY(remove_name(transaction, attributes, extend, *entry));
+      TRY(remove_name(transaction, attributes, extend, *entry, NameInRecord::Left));
       TRY(free_file(transaction, volume, attributes));
       if (records) volume.drop_metadata_stream(transaction, *records);
     }

@@ -144,6 +144,22 @@ TEST_F(ObjectStoreTest, FindsAFileByItsRecordAsLongAsItHasAName) {
   }
 }
 
+TEST_F(ObjectStoreTest, AFreedRecordKeepsItsNameAsOnWindows) {
+  const FilePtr file = create(store_->root(), u"gone");
+  ASSERT_TRUE(store_->remove(*store_->root(), u"gone", ObjectStore::RemoveKind::File));
+  {
+    const SharedLock lock(store_->volume().journal().metadata_lock());
+    const auto page = store_->volume().mft().record(file->reference().record());
+    ASSERT_TRUE(page);
+    const auto record = ondisk::FileRecordView::of_valid((*page)->bytes());
+    EXPECT_FALSE(record.in_use());
+    const auto name = record.find(ondisk::AttributeType::FileName);
+    ASSERT_TRUE(name);
+    EXPECT_EQ(ondisk::FileNameView::of_valid(name->value()).name(), u"gone");
+  }
+  remount();
+}
+
 TEST_F(ObjectStoreTest, TimesOfAFreedFileAreTakenAndForgotten) {
   const FilePtr file = create(store_->root(), u"gone", FileKind::Directory);
   ASSERT_TRUE(store_->remove(*store_->root(), u"gone", ObjectStore::RemoveKind::Directory));
