@@ -254,7 +254,7 @@ Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string
     if (directory.is_unlinked()) return NtStatus::ObjectNameNotFound;
     FilePtr created =
         TRY(create_in(transaction, *volume_, directory.reference(), file, parameters));
-    TRY(read_record(*created));  // remembered for whoever asks next, as all do
+    remember(*created);
     if (parameters.holder == CreateParameters::Holder::Caller) created->holders().fetch_add(1);
     transaction.commit();
     return created;

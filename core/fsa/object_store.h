@@ -373,6 +373,7 @@ class ObjectStore {
   IndexTree::NameMatch name_match() const;
   Result<FileInformation> query_record(File& file);
   Result<FileInformation> read_record(File& file);
+  void remember(File& file);
   Result<> check_data_access(File& file, const OpenParameters& parameters);
   Result<> check_parent(const File& directory) const;
   Result<> check_data() const;

@@ -17,8 +17,7 @@ Result<FilePtr> ObjectStore::lookup(File& directory, std::u16string_view name) {
   const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
   if (!entry) return NtStatus::ObjectNameNotFound;
   FilePtr file = volume_->file(entry->reference);
-  // Remembered for whoever asks next; what is wrong with the record is told then.
-  if (!file->recall()) (void)read_record(*file);
+  if (!file->recall()) remember(*file);
   return file;
 }
 

@@ -142,7 +142,7 @@ Result<FileInformation> ObjectStore::query_record(File& file) {
   return *information;
 }
 
-/// Without what is buffered. Remembers what one record says. Caller holds the metadata lock.
+/// Without what is buffered. Remembers what one record alone says. Caller holds the metadata lock.
 Result<FileInformation> ObjectStore::read_record(File& file) {
   FileInformation information;
   information.reference = file.reference();
@@ -180,6 +180,17 @@ Result<FileInformation> ObjectStore::read_record(File& file) {
   file.overlay(seen.standard);
   information.take(seen.standard);
   return information;
+}
+
+/// For whoever asks next, where the record alone says it all; what is wrong with it is told then.
+/// Caller holds the metadata lock.
+void ObjectStore::remember(File& file) {
+  const auto base = volume_->mft().base_record(file.reference());
+  if (!base) return;
+  const auto record = ondisk::FileRecordView::of_valid((*base)->bytes());
+  const bool says_all =
+      !record.find(AttributeType::AttributeList) && !record.find(AttributeType::ReparsePoint);
+  if (says_all) (void)read_record(file);
 }
 
 Result<std::string> ObjectStore::read_link(File& file) {

@@ -134,8 +134,7 @@ Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, co
     return exchange_names(transaction, from, *source, to, *target);
   }
   TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
-  // Remembered: the kernel asks about the file next.
-  (void)read_record(*volume_->file(source->reference));
+  remember(*volume_->file(source->reference));
   return {};
 }
 

@@ -73,8 +73,9 @@ Result<> ObjectStore::set_basic_information(File& file, const BasicInformation& 
       return {};
     });
     TRY(Result<>(set));
-  } else {
-    TRY(query_record(file));  // it is there
+  } else if (!file.recall()) {
+    const SharedLock lock(volume_->journal().metadata_lock());
+    TRY(volume_->mft().base_record(file.reference()));
   }
   UsnPost post(file, TRY(reasons_of(file, information)));
   post.keep();
