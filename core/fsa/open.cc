@@ -38,18 +38,16 @@ bool may_write(uint32_t access) {
 }
 
 /// Of a file that is no directory.
-Result<bool> has_reparse_point(Volume& volume, const File& known) {
-  const auto recalled = known.recall();
-  const uint32_t attributes = recalled ? recalled->file_attributes : FileAttributes::ReparsePoint;
-  if ((attributes & FileAttributes::ReparsePoint) == 0) return false;
-  const FileReference file = known.reference();
+Result<bool> has_reparse_point(Volume& volume, const File& file) {
+  const auto known = file.recall();
+  if (known && (known->file_attributes & FileAttributes::ReparsePoint) == 0) return false;
   const SharedLock lock(volume.journal().metadata_lock());
-  const PageRef base = TRY(volume.mft().base_record(file));
+  const PageRef base = TRY(volume.mft().base_record(file.reference()));
   const auto record = ondisk::FileRecordView::of_valid(base->bytes());
   const auto standard = record.find(ondisk::AttributeType::StandardInformation);
   if (!standard) return false;
   const auto information = TRY(ondisk::parse_standard_information(
-      standard->value(), {"$STANDARD_INFORMATION", file.raw(), 0}));
+      standard->value(), {"$STANDARD_INFORMATION", file.reference().raw(), 0}));
   return (information.file_attributes.get() & FileAttributes::ReparsePoint) != 0 &&
          !record.is_directory();
 }

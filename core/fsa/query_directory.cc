@@ -17,7 +17,7 @@ Result<FilePtr> ObjectStore::lookup(File& directory, std::u16string_view name) {
   const auto entry = TRY(find_entry(*volume_, directory.reference(), name, name_match()));
   if (!entry) return NtStatus::ObjectNameNotFound;
   FilePtr file = volume_->file(entry->reference);
-  if (!file->recall()) remember(*file);
+  remember(*file);
   return file;
 }
 

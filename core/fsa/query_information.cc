@@ -185,6 +185,7 @@ Result<FileInformation> ObjectStore::read_record(File& file) {
 /// For whoever asks next, where the record alone says it all; what is wrong with it is told then.
 /// Caller holds the metadata lock.
 void ObjectStore::remember(File& file) {
+  if (file.recall()) return;
   const auto base = volume_->mft().base_record(file.reference());
   if (!base) return;
   const auto record = ondisk::FileRecordView::of_valid((*base)->bytes());

@@ -82,7 +82,7 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   const bool is_held = removed.file->holders().load() != 0;
   FileRecords records(transaction, *volume_, *removed.file);
   TRY(records.add_noted());
-  FileSummary summary = TRY(summarize(file));
+  const FileSummary summary = TRY(summarize(file));
   // Data that is on its way to the device must not arrive after its clusters have new owners.
   const bool is_busy = removed.file->has_dirty_data();
   // A run may share its clusters with many others, and is given up in as many parts.
@@ -92,13 +92,9 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
       summary.runs <= kMostRunsAtOnce && summary.attributes <= kMostAttributesAtOnce;
   const bool is_last = summary.names == 1 && entry.type != ondisk::NameType::Dos;
   removed.is_freed = is_last && !is_held && is_small && !may_share && !is_busy;
-  if (removed.is_freed) {
-    TRY(remove_name(transaction, file, directory, entry, NameInRecord::Left));
-  } else {
-    TRY(remove_name(transaction, file, directory, entry));
-    summary = TRY(summarize(file));
-  }
-  if (!removed.is_freed && summary.names != 0) {
+  TRY(remove_name(transaction, file, directory, entry,
+                  removed.is_freed ? NameInRecord::Left : NameInRecord::Removed));
+  if (!removed.is_freed && TRY(summarize(file)).names != 0) {
     TRY(records.change_link(link));
     if (!is_held) TRY(records.close(link));
     TRY(records.append());

@@ -240,15 +240,6 @@ std::optional<FileInformation> File::recall() const {
   return information;
 }
 
-void FileInformation::take(const ondisk::StandardInformation& standard) {
-  creation_time = FileTime::from_raw(standard.creation_time.get());
-  last_write_time = FileTime::from_raw(standard.last_write_time.get());
-  change_time = FileTime::from_raw(standard.change_time.get());
-  last_access_time = FileTime::from_raw(standard.last_access_time.get());
-  file_attributes = standard.file_attributes.get();
-  security_id = standard.security_id.get();
-}
-
 /// Entries that repeat it already cost nothing. Leaves those for which the transaction has no room.
 Result<> File::log_names(Transaction& transaction, const ondisk::StandardInformation& information,
                          const std::optional<Stream::Sizes>& sizes, size_t most_names) {

@@ -44,10 +44,7 @@ struct FileInformation {
 /// What a file's only record says, as long as no transaction changes it. What is noted of the file
 /// is not in it.
 struct RecordMemo {
-  bool is_current() const {
-    const auto record = page.lock();
-    return record != nullptr && record->changes() == changes;
-  }
+  bool is_current() const;
 
   ondisk::StandardInformation standard;
   FileInformation information;
