@@ -286,6 +286,7 @@ class LogFile {
   void append_filler_locked(uint64_t data_bytes) REQUIRES(mutex_);
   void fill_page_locked() REQUIRES(mutex_);
   void seal_locked() REQUIRES(mutex_);
+  void complete_page_locked() REQUIRES(mutex_);
   void start_page_locked() REQUIRES(mutex_);
   uint64_t room_locked() const REQUIRES(mutex_);
   MutableBytes open_page_locked() REQUIRES(mutex_);
@@ -355,6 +356,7 @@ class LogFile {
   bool has_open_page_ GUARDED_BY(mutex_) = false;  ///< the page started last has room for a header
   uint64_t open_used_ GUARDED_BY(mutex_) = 0;      ///< where the next record stands in it
   bool follows_covered_page_ GUARDED_BY(mutex_) = false;  ///< the page before it ends no record
+  uint64_t pages_since_tail_ GUARDED_BY(mutex_) = 0;      ///< written since the last tail copy
   bool has_older_version_ GUARDED_BY(mutex_) = false;     ///< durable, of the first unwritten page
   std::deque<Chunk> chunks_ GUARDED_BY(mutex_);
   std::vector<PageBuffer> spare_ GUARDED_BY(mutex_);

@@ -9,6 +9,9 @@ namespace ntfs::lfs {
 
 namespace {
 
+/// The end of the log is never further from the last tail copy than this part of the pages.
+constexpr uint64_t kTailDistance = 16;
+
 /// Adds `page` to `writes`, as part of the last write where it continues that in file and memory.
 void add_page(std::vector<LogWrite>& writes, uint64_t offset, ByteView page) {
   if (!writes.empty()) {
@@ -76,6 +79,7 @@ Result<> LogFile::flush_once_locked() {
   const uint64_t free = free_bytes_locked();
   seal_locked();
   if (free_bytes_locked() < free) spend_held_locked(0, free - free_bytes_locked());
+  complete_page_locked();
   const FlushSet set = collect_locked();
   ++flush_number_;
   flush_cut_ = set.cut;
@@ -96,6 +100,29 @@ Result<> LogFile::flush_once_locked() {
   served.calls.notify_all();
   mutex_.lock();
   return written.has_value() ? Result<>() : Result<>(written.error());
+}
+
+/// Where full pages go out, the open one is filled up and goes with them: one durable write less.
+/// It goes to a tail slot all the same where ntfsrecover would not find it from the last tail copy,
+/// or other replayers too late (log_format.md).
+void LogFile::complete_page_locked() {
+  // The last page of a log that is being closed stays open.
+  const bool is_closing = scan_start_ == last_lsn_;
+  if (kind_ == LogKind::Private || !has_open_page_ || is_closing) return;
+  uint64_t pages = 0;
+  for (Chunk& chunk : chunks_) {
+    for (size_t i = chunk.written; i < chunk.pages; ++i, ++pages) {
+      const auto& header = struct_at<RecordPageHeader>(chunk.page(i));
+      if ((header.flags.get() & kPageRecordEnd) == 0) return;  // a record covers it
+    }
+  }
+  const uint64_t room = room_locked();
+  const bool fits = room >= kRecordHeaderSize + align_up(filler_.size(), 8) &&
+                    room + kRecordHeaderSize <= available_locked();
+  const bool is_near = pages_since_tail_ + pages <= geometry_.record_pages() / kTailDistance;
+  // A page of which an older version is elsewhere goes by itself anyway.
+  const bool saves_a_write = pages > (has_older_version_ ? 2 : 1);
+  if (saves_a_write && fits && is_near) fill_page_locked();
 }
 
 LogFile::FlushSet LogFile::collect_locked() {
@@ -149,6 +176,7 @@ void LogFile::retire_locked(const FlushSet& set) {
   ASSERT(left == 0);
   // The page that was open is the first unwritten one now, full or not.
   has_older_version_ = set.has_tail || (set.full_pages == 0 && has_older_version_);
+  pages_since_tail_ = set.has_tail ? 0 : pages_since_tail_ + set.full_pages;
   durable_lsn_ = set.cut;
   durable_.store(set.cut.raw(), std::memory_order_release);
   durable_end_ = set.end;

@@ -101,7 +101,7 @@ bool ObjectStore::answer_early(DataRead& read) {
 }
 
 void ObjectStore::read(std::span<DataRead> reads) {
-  const uint64_t block = volume_->device().logical_block_size();
+  const uint64_t block = volume_->data().logical_block_size();
   std::vector<IoRequest> requests;
   std::vector<std::pair<DataRead*, Stream::ReadStep>> steps;
   steps.reserve(reads.size());
@@ -124,7 +124,7 @@ void ObjectStore::read(std::span<DataRead> reads) {
       read.done = step.error();
     }
   }
-  const bool is_transferred = requests.empty() || volume_->device().transfer(requests).has_value();
+  const bool is_transferred = requests.empty() || volume_->data().transfer(requests).has_value();
   for (auto& [read, step] : steps) {
     Stream& stream = stream_of(*read);
     if (stream.end_read(step) && is_transferred) {

@@ -348,9 +348,9 @@ void File::transaction_ended(const Transaction&, bool committed) {
   if (lags) volume_.add_dirty(*this);
 }
 
-Result<> File::write_back_data() {
+Result<> File::write_back_data(Stream::Durable durable) {
   if (data_.is_dirty()) {
-    const auto written = data_.write_back();
+    const auto written = data_.write_back(durable);
     if (!written && written.error() != NtStatus::ObjectNameNotFound) return written;
   }
   const std::vector<StreamPtr> named = named_streams();
@@ -374,9 +374,9 @@ Result<> File::write_information() {
   return {};
 }
 
-Result<> File::write_back() {
+Result<> File::write_back(Stream::Durable durable) {
   if (freed_) return {};
-  TRY(write_back_data());
+  TRY(write_back_data(durable));
   drop_unused_streams();
   if (!has_noted()) return {};
   // Who changes the file all the time does not keep this going.

@@ -96,7 +96,7 @@ class File final : public Participant, public std::enable_shared_from_this<File>
   /// before. Of a file with many names some entries wait for the next write_back().
   Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes);
   /// Writes back the data and logs what is noted. A file that is gone meanwhile is success.
-  Result<> write_back();
+  Result<> write_back(Stream::Durable durable = Stream::Durable::Later);
 
   /// Set once the last name is gone: the file lives until its last holder closes it.
   void mark_unlinked() { unlinked_ = true; }
@@ -138,7 +138,7 @@ class File final : public Participant, public std::enable_shared_from_this<File>
   Result<> log_information(Transaction& transaction, const std::optional<Stream::Sizes>& sizes,
                            size_t most_names);
   Result<> write_information() EXCLUDES(mutex_);
-  Result<> write_back_data() EXCLUDES(mutex_);
+  Result<> write_back_data(Stream::Durable durable) EXCLUDES(mutex_);
   void drop_unused_streams() EXCLUDES(mutex_);
 
   Volume& volume_;

@@ -58,6 +58,8 @@ class Stream {
   enum class Buffering { Buffered, Unbuffered };
   enum class RangeKind { Data, Hole };
   enum class KeepSize { No, Yes };
+  /// When what is written back will be made durable.
+  enum class Durable { Later, AtOnce };
 
   /// `volume` and `file` must outlive the stream. `name`: empty for the unnamed one. A named one
   /// need not exist: until it does, everything but replace() gives ObjectNameNotFound.
@@ -171,8 +173,9 @@ class Stream {
   Result<uint64_t> next_range(uint64_t offset, RangeKind kind) EXCLUDES(mutex_);
 
   /// Puts all buffered units on the device and logs sizes, runs and times. On an error the units
-  /// stay buffered. Does not make the log durable.
-  Result<> write_back() EXCLUDES(mutex_, change_mutex_);
+  /// stay buffered. Does not make the log durable. Few units that are to be durable at once go into
+  /// the log themselves (LoggedData).
+  Result<> write_back(Durable durable = Durable::Later) EXCLUDES(mutex_, change_mutex_);
   /// The same, if something of the range is buffered.
   Result<> write_back(uint64_t offset, uint64_t length) EXCLUDES(mutex_, change_mutex_);
   /// Whether anything is buffered or a size has yet to be logged.
@@ -207,8 +210,9 @@ class Stream {
   struct Flight;  // one step of write-back: stream_flight.h
   struct FlightPiece;
   struct Prepared;  // units of a large write, copied before the lock is taken
-  /// Everything: what was buffered when it began. Relief: some of it, to make room.
-  enum class Sweep { Everything, Relief };
+  /// Everything: what was buffered when it began. Urgent: that, to be durable at once. Relief: some
+  /// of it, to make room.
+  enum class Sweep { Everything, Urgent, Relief };
   enum class Form { AsFits, Nonresident };
 
   // stream.cc: state
@@ -352,6 +356,8 @@ class Stream {
   Result<> promise_extra(Flight& flight);
   void trim(Flight& flight);
   void take_off(Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  bool can_log_units() const EXCLUDES(mutex_);
+  void choose_logged(Flight& flight) const REQUIRES(change_mutex_) EXCLUDES(mutex_);
   Lcn hint_for(Vcn vcn) const REQUIRES_SHARED(mutex_);
   Result<> send(const Flight& flight);
   Result<> send_if_many(std::vector<IoRequest>& requests);
@@ -361,6 +367,7 @@ class Stream {
                      std::vector<IoRequest>& requests);
   Result<> zero_block_tail(const Runlist& runs, uint64_t from);
   Result<> log(const Flight& flight) REQUIRES(change_mutex_) EXCLUDES(mutex_);
+  Result<> log_units(Transaction& transaction, const Flight& flight) REQUIRES(change_mutex_);
   void land(Flight& flight) EXCLUDES(mutex_);
   void abandon(Flight& flight) EXCLUDES(mutex_);
 
@@ -421,6 +428,7 @@ class Stream {
   std::atomic<StreamExtension*> extension_{nullptr};  // the one below
   mutable Mutex change_mutex_{LockRank::StreamChange};
   Compression packing_ GUARDED_BY(change_mutex_) = Compression::Lznt1;  // of units going out
+  MetadataStreamRef logged_as_ GUARDED_BY(change_mutex_);  // what the log calls it; null: never did
   mutable SharedMutex mutex_{LockRank::Stream};
 
   std::unique_ptr<StreamExtension> owned_extension_ GUARDED_BY(mutex_);

@@ -103,7 +103,7 @@ Result<> Stream::read_compressed(uint64_t from, uint64_t to, std::byte* into) co
 /// Transfers what was gathered, and decompresses it to where it belongs in `into`.
 Result<> Stream::unpack(std::vector<IoRequest>& requests, std::vector<PackedUnit>& packed,
                         MutableBytes scratch, const ByteRange& wanted, std::byte* into) const {
-  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  if (!requests.empty()) TRY(volume_.data().transfer(requests));
   for (const PackedUnit& unit : packed) {
     const ByteView bytes = scratch.subspan(unit.position, unit.packed_bytes);
     const uint64_t start = unit.index * unit_bytes_;

@@ -15,6 +15,8 @@ using ondisk::AttributeType;
 namespace {
 /// Runs that one transaction takes out of $Bitmap: a log record each.
 constexpr size_t kMostClaimedRuns = 256;
+/// Units of one flight that go into the log.
+constexpr uint64_t kMostLogged = 8;
 /// Requests handed to the device at once.
 constexpr size_t kMostRequests = 1024;
 }  // namespace
@@ -29,6 +31,15 @@ uint64_t Stream::Flight::count_units() const {
   uint64_t units = 0;
   for (const Piece& piece : pieces) units += piece.count;
   return units;
+}
+
+bool Stream::Flight::has_logged_units() const {
+  return std::ranges::any_of(pieces, &Piece::is_logged);
+}
+
+bool Stream::Flight::changes_attribute() const {
+  return changes_runs || was_resident || sizes.file_size != old_file_size ||
+         sizes.valid_data_length != old_valid;
 }
 
 void Stream::Flight::add_stretch(const Stretch& stretch) {
@@ -68,6 +79,7 @@ Result<> Stream::fly(Flight& flight) {
   auto done = claim(flight);
   if (done) {
     take_off(flight);
+    choose_logged(flight);
     done = send(flight);
     if (done) done = log(flight);
     if (!done && done.error() == NtStatus::DiskFull && volume_.reclaim()) done = log(flight);
@@ -239,6 +251,41 @@ void Stream::take_off(Flight& flight) {
 
 // Data.
 
+/// Whether the log can hold the data of this stream.
+bool Stream::can_log_units() const {
+  const SharedLock lock(mutex_);
+  return name_.empty() && !compressed_ && cluster_size_ == LoggedData::kClusterBytes;
+}
+
+/// Of what will be made durable at once: a few units that go with a change of the attribute, all of
+/// them; and those that the log held last, unless they are many. Others that it held last are
+/// written in place behind a checkpoint.
+void Stream::choose_logged(Flight& flight) const {
+  const LoggedData& data = volume_.data();
+  const bool is_small = flight.changes_attribute() && flight.count_units() <= kMostLogged;
+  if (!flight.is_urgent || (!is_small && data.is_settled()) || !can_log_units()) return;
+  const auto is_logged = [&](uint64_t unit) {
+    const PageRef page = data.find(flight.after.find(Vcn(unit)).lcn);
+    if (page == nullptr) return is_small;
+    // Clusters that were moved, or belong to two files, have another name in the log.
+    return page->stream()->file == file_.reference() && page->index() == unit;
+  };
+  std::vector<Flight::Piece> pieces;
+  uint64_t count_logged = 0;
+  for (const Flight::Piece& piece : flight.pieces) {
+    for (uint64_t unit = piece.first; unit < piece.end(); ++unit) {
+      const bool logged = is_logged(unit);
+      if (logged && ++count_logged > kMostLogged) return;
+      if (unit == piece.first || logged != pieces.back().is_logged) {
+        std::byte const* memory = piece.memory + (unit - piece.first) * unit_bytes_;
+        pieces.push_back({unit, 0, memory, piece.chunk, logged});
+      }
+      ++pieces.back().count;
+    }
+  }
+  flight.pieces = std::move(pieces);
+}
+
 Result<> Stream::send(const Flight& flight) {
   std::vector<IoRequest> requests;
   for (const Flight::Piece& piece : flight.packed) TRY(add_piece(flight, piece, requests));
@@ -253,15 +300,15 @@ Result<> Stream::send(const Flight& flight) {
     const uint64_t start = piece.first * unit_bytes_;
     if (start > zeroed) TRY(add_zeros(flight.after, zeroed, start, requests));
     zeroed = std::max(zeroed, piece.end() * unit_bytes_);
-    TRY(add_piece(flight, piece, requests));
+    if (!piece.is_logged) TRY(add_piece(flight, piece, requests));
   }
-  return requests.empty() ? Result<>() : volume_.device().transfer(requests);
+  return requests.empty() ? Result<>() : volume_.data().transfer(requests);
 }
 
 /// Hands over what has gathered when it is much.
 Result<> Stream::send_if_many(std::vector<IoRequest>& requests) {
   if (requests.size() < kMostRequests) return {};
-  TRY(volume_.device().transfer(requests));
+  TRY(volume_.data().transfer(requests));
   requests.clear();
   return {};
 }
@@ -296,7 +343,7 @@ Result<> Stream::add_piece(const Flight& flight, const Flight::Piece& piece,
 /// Zeros for what is allocated of [from, to); `to` is the end of a cluster.
 Result<> Stream::add_zeros(const Runlist& runs, uint64_t from, uint64_t to,
                            std::vector<IoRequest>& requests) {
-  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t block = volume_.data().logical_block_size();
   if (from % block != 0) {
     TRY(zero_block_tail(runs, from));
     from = align_up(from, block);
@@ -325,23 +372,20 @@ Result<> Stream::zero_block_tail(const Runlist& runs, uint64_t from) {
   if (vcn >= runs.end()) return {};
   const Run run = runs.find(vcn);
   if (run.lcn.is_hole()) return {};
-  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t block = volume_.data().logical_block_size();
   const auto piece = volume_.buffers().take(block);
   const MutableBytes bytes = piece.bytes().first(block);
   const uint64_t position = align_down(run.lcn.raw() * cluster_size_ + from % cluster_size_, block);
-  TRY(volume_.device().read(position, bytes));
+  TRY(volume_.data().read(position, bytes));
   std::fill(bytes.begin() + static_cast<ptrdiff_t>(from % block), bytes.end(), std::byte{0});
-  return volume_.device().write(position, bytes);
+  return volume_.data().write(position, bytes);
 }
 
 // The transaction, and the end.
 
 Result<> Stream::log(const Flight& flight) {
-  const bool changes_sizes = flight.was_resident ||
-                             flight.sizes.file_size != flight.old_file_size ||
-                             flight.sizes.valid_data_length != flight.old_valid;
   // In place: times are logged with the file.
-  if (!flight.changes_runs && !changes_sizes) return {};
+  if (!flight.changes_attribute() && !flight.has_logged_units()) return {};
   Transaction transaction(volume_.journal());
   TRY(transaction.begin());
   for (const ClusterRun& run : flight.claimed) {
@@ -355,12 +399,40 @@ Result<> Stream::log(const Flight& flight) {
   } else if (flight.changes_runs) {
     TRY(attributes.store_changed_runs(transaction, AttributeType::Data, name_, flight.after,
                                       flight.first_change, flight.end_change, flight.sizes));
-  } else {
+  } else if (flight.changes_attribute()) {
     TRY(attributes.set_sizes(transaction, AttributeType::Data, name_, flight.sizes));
   }
   TRY(log_information(transaction, {flight.sizes.total_allocated, flight.sizes.file_size,
                                     flight.sizes.valid_data_length}));
+  const auto logged = log_units(transaction, flight);
+  if (!logged) {
+    // A replay puts them in place, whoever has these clusters by then.
+    volume_.journal().fail(logged.error(), "a write of the log");
+    return logged;
+  }
   transaction.commit();
+  return {};
+}
+
+/// What they hold up to the valid data length: nothing behind it is read.
+Result<> Stream::log_units(Transaction& transaction, const Flight& flight) {
+  if (!flight.has_logged_units()) return {};
+  if (logged_as_ == nullptr) {
+    logged_as_ = std::make_shared<MetadataStream>();
+    logged_as_->file = file_.reference();
+    logged_as_->type = AttributeType::Data;
+    logged_as_->id = metadata_stream_id(file_.reference().record(), AttributeType::Data, name_);
+  }
+  for (const Flight::Piece& piece : flight.pieces) {
+    for (uint64_t unit = piece.first; piece.is_logged && unit < piece.end(); ++unit) {
+      const uint64_t start = unit * unit_bytes_;
+      const uint64_t end = std::min(start + unit_bytes_, flight.sizes.valid_data_length);
+      const ByteView bytes(piece.memory + (unit - piece.first) * unit_bytes_,
+                           align_up(end - start, sizeof(le64)));
+      const Lcn lcn = flight.after.find(Vcn(unit)).lcn;
+      TRY(volume_.data().log(transaction, logged_as_, Vcn(unit), lcn, bytes));
+    }
+  }
   return {};
 }
 

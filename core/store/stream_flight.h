@@ -14,7 +14,8 @@ struct Stream::FlightPiece {
   uint64_t first = 0;
   uint64_t count = 0;
   const std::byte* memory = nullptr;
-  ChunkRef chunk;  ///< keeps the memory
+  ChunkRef chunk;          ///< keeps the memory
+  bool is_logged = false;  ///< goes into the log, and later in place
   uint64_t end() const { return first + count; }
 };
 
@@ -35,6 +36,7 @@ struct Stream::Flight {
   size_t shared_parts = 0;       ///< runs of shared clusters in them: each is released by itself
   size_t most_shared_parts = 0;  ///< that one transaction takes
   uint64_t most_clusters = 0;    ///< of the stretches, with as many of them
+  bool is_urgent = false;        ///< will be made durable at once
   bool needs_extra = false;      ///< an allocation: without its clusters it fails
   bool is_foreign = false;       ///< the memory is a caller's
   bool is_compressed = false;    ///< the pieces' units are packed, and get all their clusters anew
@@ -61,6 +63,9 @@ struct Stream::Flight {
   ondisk::AttributeSizes sizes;
 
   uint64_t count_units() const;
+  bool has_logged_units() const;
+  /// Its sizes or runs. After take_off().
+  bool changes_attribute() const;
   ClusterCount wanted() const;
   /// Joins it to the last one where that is possible. In order of vcn.
   void add_stretch(const Stretch& stretch);

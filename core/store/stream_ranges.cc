@@ -266,7 +266,7 @@ Result<> Stream::zero_on_device(const Middle& middle) {
   if (start >= end) return {};
   std::vector<IoRequest> requests;
   TRY(add_zeros(runs, start, end, requests));
-  return requests.empty() ? Result<>() : volume_.device().transfer(requests);
+  return requests.empty() ? Result<>() : volume_.data().transfer(requests);
 }
 
 // Looking.

@@ -13,7 +13,7 @@ constexpr size_t kBounceBytes = size_t{1} << 20;
 Result<size_t> Stream::read(uint64_t offset, size_t length, MutableBytes into) {
   TRY(ensure_readable());
   if (const auto data = wof()) return data->read(offset, length, into);
-  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t block = volume_.data().logical_block_size();
   if (offset % block == 0) return read_aligned(offset, length, into);
   const auto piece = volume_.buffers().take(kBounceBytes);
   size_t done = 0;
@@ -78,7 +78,7 @@ Result<> Stream::read_range(uint64_t from, uint64_t to, std::byte* into) const {
   std::vector<IoRequest> requests;
   std::vector<MutableBytes> zeros;
   TRY(plan_range(from, to, into, requests, zeros));
-  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  if (!requests.empty()) TRY(volume_.data().transfer(requests));
   // Transfers end with a block, which may reach into what must read as zeros.
   for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
   return {};
@@ -134,14 +134,14 @@ Result<> Stream::read_disk(uint64_t from, uint64_t to, std::byte* into) const {
   std::vector<IoRequest> requests;
   std::vector<MutableBytes> zeros;
   plan_read(from, to, into, requests, zeros);
-  if (!requests.empty()) TRY(volume_.device().transfer(requests));
+  if (!requests.empty()) TRY(volume_.data().transfer(requests));
   for (const MutableBytes part : zeros) std::fill(part.begin(), part.end(), std::byte{0});
   return {};
 }
 
 void Stream::plan_read(uint64_t from, uint64_t to, std::byte* into,
                        std::vector<IoRequest>& requests, std::vector<MutableBytes>& zeros) const {
-  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t block = volume_.data().logical_block_size();
   const uint64_t data_end = std::min(to, disk_valid_);
   const auto runs = runs_.runs();
   uint64_t at = from;

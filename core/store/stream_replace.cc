@@ -65,7 +65,7 @@ Result<> Stream::claim(Replacement& replacement) {
     replacement.claimed = std::move(*claimed);
   }
   AlignedBuffer memory =
-      volume_.device().allocate(align_up(align_up(value.size(), cluster_size_), 4096));
+      volume_.data().allocate(align_up(align_up(value.size(), cluster_size_), 4096));
   std::ranges::copy(value, memory.bytes().begin());
   std::ranges::fill(memory.bytes().subspan(value.size()), std::byte{0});
   std::vector<IoRequest> requests;
@@ -76,7 +76,7 @@ Result<> Stream::claim(Replacement& replacement) {
         IoRequest::write(run.lcn.raw() * cluster_size_, memory.bytes().subspan(done, length)));
     done += length;
   }
-  auto written = volume_.device().transfer(requests);
+  auto written = volume_.data().transfer(requests);
   if (!written) volume_.clusters().unclaim(replacement.claimed);
   return written;
 }

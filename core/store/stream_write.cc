@@ -214,7 +214,7 @@ Result<> Stream::zero_edge(uint64_t from, uint64_t to) {
 //   else, and where the stream is compressed: through the buffer, and out at once
 
 Result<> Stream::write_unbuffered(uint64_t offset, ByteView from) {
-  const uint64_t block = volume_.device().logical_block_size();
+  const uint64_t block = volume_.data().logical_block_size();
   const bool is_aligned = offset % block == 0 && from.size() % block == 0 &&
                           reinterpret_cast<uintptr_t>(from.data()) % block == 0;
   if (is_aligned) {
@@ -257,7 +257,7 @@ Result<> Stream::overwrite(uint64_t offset, ByteView from) {
     requests.push_back(IoRequest::write(position, from.subspan(at - offset, stop - at)));
     at = stop;
   }
-  return volume_.device().transfer(requests);
+  return volume_.data().transfer(requests);
 }
 
 }  // namespace ntfs

@@ -23,13 +23,13 @@ constexpr uint64_t kSmallGap = 64 << 10;
 constexpr uint64_t kStreamGap = 4 << 20;
 }  // namespace
 
-Result<> Stream::write_back() {
+Result<> Stream::write_back(Durable durable) {
   if (!is_dirty()) return {};
   if (!volume_.is_writable()) return NtStatus::MediaWriteProtected;
   // What was written before the file got its reparse point goes out, too.
   if (cannot_write_ != NtStatus::Success) return cannot_write_.load();
   const MutexLock change(change_mutex_);
-  return sweep(Sweep::Everything, Form::AsFits);
+  return sweep(durable == Durable::AtOnce ? Sweep::Urgent : Sweep::Everything, Form::AsFits);
 }
 
 Result<> Stream::write_back(uint64_t offset, uint64_t length) {
@@ -148,6 +148,7 @@ Result<bool> Stream::log_value(ByteView value) {
 /// Marks the next units from `cursor` on as in flight. False when there is nothing to do.
 bool Stream::begin_flight(Flight& flight, uint64_t cursor, Sweep kind) {
   const ExclusiveLock lock(mutex_);
+  flight.is_urgent = kind == Sweep::Urgent;
   flight.file_size = file_size_;
   note_disk_state(flight);
   flight.is_compressed = compressed_;

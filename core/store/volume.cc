@@ -31,6 +31,8 @@ constexpr size_t kMostFiles = 128;
 /// Files that wait for nothing but their close record; so few that the processor's cache still has
 /// their records.
 constexpr size_t kMostClosed = 32;
+/// Files whose data may go into the log, when a commit is waited for.
+constexpr size_t kMostUrgent = 64;
 
 /// From where on the journal may have records of files that a crash left open. A log without client
 /// was closed by no dismount of ours: somebody made it, or a crash cut us short between a recovery
@@ -123,6 +125,7 @@ Result<> Volume::write_recovered(BlockDevice& device, VolumeOptions options,
 Result<> Volume::load(std::string& why_not) {
   pages_ = std::make_unique<PageCache>(device_, geometry_, options_.cache_bytes / 2);
   journal_ = std::make_unique<Journal>(device_, *pages_, geometry_);
+  data_ = std::make_unique<LoggedData>(device_, *journal_);
   TRY(load_mft());
   TRY(load_volume_record(why_not));
   TRY(load_upcase());
@@ -509,7 +512,7 @@ void Volume::add_closed(File& file) {
 
 /// Files with notes for the change journal and nothing else stay with `Notes::Left`: what failed
 /// for want of space can still be taken back.
-Result<> Volume::write_back_dirty(Notes notes) {
+Result<> Volume::write_back_dirty(Notes notes, Stream::Durable durable) {
   std::unordered_map<uint64_t, FilePtr> files;
   {
     const MutexLock lock(files_mutex_);
@@ -523,9 +526,10 @@ Result<> Volume::write_back_dirty(Notes notes) {
   for (auto& [record, file] : files) order.push_back(std::move(file));
   std::sort(order.begin(), order.end(),
             [](const FilePtr& a, const FilePtr& b) { return a->reference() < b->reference(); });
+  if (order.size() > kMostUrgent) durable = Stream::Durable::Later;
   Result<> first_failure;
   for (const FilePtr& file : order) {
-    auto done = file->write_back();
+    auto done = file->write_back(durable);
     if (done) continue;
     if (first_failure) first_failure = done;
     add_dirty(*file);
@@ -584,8 +588,8 @@ bool Volume::is_over_budget() const {
 
 // Commit.
 
-Result<> Volume::commit_now() {
-  const auto written = write_back_dirty(Notes::Written);
+Result<> Volume::commit_now(Stream::Durable durable) {
+  const auto written = write_back_dirty(Notes::Written, durable);
   const auto trimmed = usn_->trim();
   // Whatever failed before: what is in the log becomes durable.
   TRY(journal_->flush());
@@ -593,13 +597,15 @@ Result<> Volume::commit_now() {
   return trimmed;
 }
 
-Result<> Volume::commit() {
+Result<> Volume::commit() { return commit(Stream::Durable::AtOnce); }
+
+Result<> Volume::commit(Stream::Durable durable) {
   // A commit that begins after the call serves it; callers that wait meanwhile share the next one.
   const uint64_t mine = commits_wanted_.fetch_add(1) + 1;
   const MutexLock lock(commit_mutex_);
   if (commits_done_ >= mine) return last_commit_;
   const uint64_t upto = commits_wanted_.load();
-  last_commit_ = commit_now();
+  last_commit_ = commit_now(durable);
   commits_done_ = upto;
   return last_commit_;
 }
@@ -622,7 +628,7 @@ bool Volume::relieve() {
     const MutexLock lock(files_mutex_);
     has_buffered = !dirty_files_.empty();  // closed files wait for records only
   }
-  if (has_buffered && !write_back_dirty(Notes::Left)) return false;
+  if (has_buffered && !write_back_dirty(Notes::Left, Stream::Durable::Later)) return false;
   return reclaim() || has_buffered;
 }
 
@@ -636,7 +642,7 @@ void Volume::run_committer() {
     const bool due = Clock::now() - last >= options_.commit_interval;
     if (due || is_over_budget()) {
       last = Clock::now();
-      const auto committed = commit();
+      const auto committed = commit(Stream::Durable::Later);
       if (!committed) {
         log_line(LogLevel::Error,
                  fmt::format("writing back changes failed: {}", name_of(committed.error())));
@@ -648,6 +654,7 @@ void Volume::run_committer() {
       (void)journal_->checkpoint().has_value();
     }
     clusters_->discard_freed();
+    data_->forget_settled();
   }
 }
 
@@ -657,7 +664,7 @@ Result<> Volume::close() {
   if (committer_.joinable()) committer_.join();
   if (journal_->log() == nullptr) return {};
   close_all();
-  TRY(commit());
+  TRY(commit(Stream::Durable::Later));
   TRY(journal_->close());
   clusters_->discard_freed();
   return {};

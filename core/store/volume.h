@@ -23,6 +23,7 @@
 #include "core/store/file.h"
 #include "core/store/journal.h"
 #include "core/store/log_store.h"
+#include "core/store/logged_data.h"
 #include "core/store/mft.h"
 #include "core/store/page_cache.h"
 #include "core/store/recovery.h"
@@ -95,6 +96,7 @@ class Volume {
   bool relieve();
 
   BlockDevice& device() { return device_; }
+  LoggedData& data() { return *data_; }  ///< the device as file data sees it
   const ondisk::VolumeGeometry& geometry() const { return geometry_; }
   BufferPool& buffers() { return buffers_; }  ///< memory for file data
   UnitCache& units() { return units_; }
@@ -171,12 +173,13 @@ class Volume {
   Result<lfs::Lsn> highest_record_lsn();
   Result<> start_usn();
   enum class Notes { Written, Left };
-  Result<> write_back_dirty(Notes notes) EXCLUDES(files_mutex_);
+  Result<> write_back_dirty(Notes notes, Stream::Durable durable) EXCLUDES(files_mutex_);
   Result<> keep_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   Result<> write_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   void close_all() EXCLUDES(files_mutex_);
   FilePtr find_file(const File& file) REQUIRES(files_mutex_);
-  Result<> commit_now() REQUIRES(commit_mutex_);
+  Result<> commit(Stream::Durable durable);
+  Result<> commit_now(Stream::Durable durable) REQUIRES(commit_mutex_);
   void run_committer();
 
   std::unique_ptr<Recovery> recovery_;   // null: the log was clean
@@ -192,6 +195,7 @@ class Volume {
   std::unique_ptr<LogStoreOnVolume> log_store_;
   lfs::LogStatus log_status_;
   std::unique_ptr<Journal> journal_;
+  std::unique_ptr<LoggedData> data_;
   std::unique_ptr<ClusterAllocator> clusters_;
   std::unique_ptr<ClusterRefcounts> refcounts_;
   std::unique_ptr<Mft> mft_;

@@ -139,7 +139,7 @@ Result<uint64_t> WofData::read_chunks(uint64_t offset, MutableBytes into) {
   const PlacesPtr places = TRY(places_of(first));
   const uint64_t* const bounds = places->bounds.data() + (first - places->first);
   const uint64_t most = std::min(places->end(), divide_up(offset + into.size(), chunk_bytes_));
-  const uint64_t start = align_down(bounds[0], volume_.device().logical_block_size());
+  const uint64_t start = align_down(bounds[0], volume_.data().logical_block_size());
   uint64_t count = 1;
   while (first + count < most && bounds[count + 1] - start <= kScratchBytes) ++count;
   const BufferPool::Piece scratch = volume_.buffers().take(kScratchBytes);

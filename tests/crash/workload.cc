@@ -224,6 +224,44 @@ const std::vector<Operation>& pair_table() {
   return table;
 }
 
+/// What an fsync puts into the log with the change of the file's sizes.
+const std::vector<Operation>& logged_table() {
+  static const std::vector<Operation> table = {
+      {Kind::Append, "A/foo", "", 0, 4000},
+      {Kind::Append, "A/small", "", 0, 7000},
+      {Kind::Append, "B/bar", "", 0, 24000},
+      {Kind::Write, "A/foo", "", 140000, 1000},
+  };
+  return table;
+}
+
+/// What comes behind that fsync: over the same clusters, and all else.
+const std::vector<Operation>& after_logged_table() {
+  static const std::vector<Operation> table = [] {
+    std::vector<Operation> all = {
+        {Kind::WriteThrough, "A/foo", "", 8192, 4096},
+        {Kind::WriteThrough, "A/foo", "", 8192, 512},
+        {Kind::WriteThrough, "A/small", "", 0, 4096},
+        {Kind::WriteThrough, "B/bar", "", 4096, 16384},
+        {Kind::Write, "A/foo", "", 9000, 3000},
+        {Kind::Write, "B/bar", "", 100, 28000},
+        {Kind::Write, "B/bar", "", 4096, 90000},
+        {Kind::Append, "A/foo", "", 0, 100},
+        {Kind::Append, "A/foo", "", 0, 100000},
+        {Kind::Append, "A/small", "", 0, 5000},
+        {Kind::Zero, "A/foo", "", 8192, 4096},
+        {Kind::Zero, "B/bar", "", 3000, 20000},
+        {Kind::Truncate, "A/foo", "", 12000, 0},
+        {Kind::Truncate, "B/bar", "", 8192, 0},
+        {Kind::Punch, "A/foo", "", 8192, 4096},
+        {Kind::Unlink, "B/bar", "", 0, 0},
+    };
+    all.insert(all.end(), pair_table().begin(), pair_table().end());
+    return all;
+  }();
+  return table;
+}
+
 constexpr std::array<std::string_view, 3> kEnds = {"none", "fsync", "checkpoint"};
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -244,6 +282,11 @@ Shape pair_shape(uint32_t cluster_size) {
   return shape;
 }
 
+void add_end(Workload& workload, std::string_view end) {
+  if (end == "fsync") workload.operations.push_back({Kind::Fsync, "", "", 0, 0});
+  if (end == "checkpoint") workload.operations.push_back({Kind::Checkpoint, "", "", 0, 0});
+}
+
 std::optional<Workload> make_pair(const std::string& name, const std::vector<std::string>& parts) {
   Workload workload;
   workload.name = name;
@@ -254,8 +297,21 @@ std::optional<Workload> make_pair(const std::string& name, const std::vector<std
     if (number >= pair_table().size()) return std::nullopt;
     workload.operations.push_back(pair_table()[number]);
   }
-  if (parts[3] == "fsync") workload.operations.push_back({Kind::Fsync, "", "", 0, 0});
-  if (parts[3] == "checkpoint") workload.operations.push_back({Kind::Checkpoint, "", "", 0, 0});
+  add_end(workload, parts[3]);
+  return workload;
+}
+
+std::optional<Workload> make_synced(const std::string& name,
+                                    const std::vector<std::string>& parts) {
+  const size_t first = std::stoul(parts[1]);
+  const size_t second = std::stoul(parts[2]);
+  if (first >= logged_table().size() || second >= after_logged_table().size()) return std::nullopt;
+  Workload workload;
+  workload.name = name;
+  workload.shape = pair_shape(static_cast<uint32_t>(std::stoul(parts[4])));
+  workload.operations = {
+      logged_table()[first], {Kind::Fsync, "", "", 0, 0}, after_logged_table()[second]};
+  add_end(workload, parts[3]);
   return workload;
 }
 
@@ -268,6 +324,13 @@ std::vector<std::string> pair_names(uint32_t cluster_size) {
       const std::string second = b == pair_table().size() ? "x" : std::to_string(b);
       for (const std::string_view end : kEnds) {
         names.push_back(fmt::format("pair-{}-{}-{}-{}", a, second, end, cluster_size));
+      }
+    }
+  }
+  for (size_t a = 0; a < logged_table().size(); ++a) {
+    for (size_t b = 0; b < after_logged_table().size(); ++b) {
+      for (const std::string_view end : kEnds) {
+        names.push_back(fmt::format("synced-{}-{}-{}-{}", a, b, end, cluster_size));
       }
     }
   }
@@ -736,6 +799,7 @@ std::vector<std::string> random_kinds() {
 std::optional<Workload> make_workload(const std::string& name) {
   const auto parts = split(name, '-');
   if (parts.size() == 5 && parts[0] == "pair") return make_pair(name, parts);
+  if (parts.size() == 5 && parts[0] == "synced") return make_synced(name, parts);
   if (parts.size() == 6 && parts[0] == "matrix") return make_matrix(name, parts);
   const auto* kind = std::find_if(kRandomKinds.begin(), kRandomKinds.end(),
                                   [&](const RandomKind& one) { return one.name == parts[0]; });

@@ -27,6 +27,7 @@ struct Shape {
 
 /// A workload and its name, from which it can be made again:
 ///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
+///   synced-A-B-END-CLUSTER   small write A, fsync, operation B, END
 ///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
 ///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed, guarded
 struct Workload {
@@ -37,7 +38,8 @@ struct Workload {
   Bounds bounds = Bounds::None;
 };
 
-/// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint.
+/// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint;
+/// and of a small write, an fsync, and an operation.
 std::vector<std::string> pair_names(uint32_t cluster_size);
 /// Every way to write (fsa.md 3.4) that changes something: modes, offsets, forms of the stream and
 /// counts. What locks and alignment refuse never comes near the device.

@@ -148,6 +148,10 @@ class WriteMatrix : public ::testing::Test {
     EXPECT_EQ((information.file_attributes & ondisk::FileAttributes::Archive) != 0, is_done);
     foreign.reset();
     if (is_done && c.how != How::Buffered) {
+      // Written through: into the log.
+      if (c.how == How::WriteThrough) {
+        ASSERT_TRUE(s_->store().volume().checkpoint());
+      }
       const ByteVector raw = s_->raw(offset, c.count);
       // A small value stays in its file record.
       EXPECT_TRUE(raw == bytes || (end <= 1024 && raw.empty())) << raw.size();

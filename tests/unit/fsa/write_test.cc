@@ -174,6 +174,7 @@ TEST_F(WriteTest, AGapReadsAsZerosAndIsZeroedOnTheDevice) {
     EXPECT_EQ(s.sizes().valid_data_length, (128u << 10) + 4096);
     EXPECT_EQ(s.read(*open, 0, 128 << 10).bytes, ByteVector(128 << 10));
     ASSERT_TRUE(s.store().flush());
+    ASSERT_TRUE(s.store().volume().checkpoint());
     EXPECT_EQ(s.raw(0, 128 << 10), ByteVector(128 << 10));
     EXPECT_EQ(s.raw(128 << 10, 4096), filled(4096, 2));
     open.reset();
@@ -264,6 +265,7 @@ TEST_F(WriteTest, BufferedDataIsReadBackAndReachesTheDeviceLater) {
   EXPECT_EQ(s_.read(*open, 0, 20000).bytes, filled(20000, 1));
   EXPECT_TRUE(s_.raw(0, 4096).empty());
   ASSERT_TRUE(s_.store().flush(*open));
+  ASSERT_TRUE(s_.store().volume().checkpoint());
   EXPECT_EQ(s_.raw(0, 20000), filled(20000, 1));
 }
 

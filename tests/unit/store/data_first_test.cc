@@ -77,7 +77,8 @@ TEST(DataFirst, WhatIsWrittenDuringAFlushOfTheLogIsDurableBeforeItsRecords) {
       << device.events;
 
   // Without others one flush is enough.
-  ASSERT_TRUE(volume.write(**first, 4096, data.bytes(), Stream::Buffering::Buffered));
+  AlignedBuffer more(64 << 10);
+  ASSERT_TRUE(volume.write(**first, 4096, more.bytes(), Stream::Buffering::Buffered));
   device.events.clear();
   ASSERT_TRUE(volume.flush());
   EXPECT_EQ(device.events, "dfL");

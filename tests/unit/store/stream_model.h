@@ -171,6 +171,7 @@ class Checked {
     ASSERT_FALSE(stream().is_dirty());
     ASSERT_EQ(scratch_.check(), "");
   }
+  NtStatus checkpoint() { return scratch_.volume().checkpoint().error(); }
   void remount() {
     let_go();
     scratch_.reopen();

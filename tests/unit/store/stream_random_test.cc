@@ -127,7 +127,10 @@ class RandomOperations {
         return checked_.zero(at, count, keep);
       case 11:
       case 12:
-        return checked_.stream().write_back().error();
+        if (below(4) == 0) return checked_.checkpoint();
+        return checked_.stream()
+            .write_back(below(2) == 0 ? Stream::Durable::Later : Stream::Durable::AtOnce)
+            .error();
       case 13:
         checked_.check_read(at, count);
         return NtStatus::Success;

@@ -482,7 +482,9 @@ class RandomSharing {
       case 12:
         return file.allocate(at, count, below(2) == 0 ? KeepSize::No : KeepSize::Yes);
       case 13:
-        return file.stream().write_back().error();
+        return file.stream()
+            .write_back(below(2) == 0 ? Stream::Durable::Later : Stream::Durable::AtOnce)
+            .error();
       case 14:
         return scratch_.volume().journal().checkpoint().error();
       default:
@@ -521,7 +523,7 @@ int run(const Exercise& exercise) {
     if (::testing::Test::HasFailure()) return 0;
   }
   sharing.check();
-  EXPECT_GT(sharing.count_clones(), operations / 10);
+  EXPECT_GT(sharing.count_clones(), operations / 20);
   sharing.discard();
   EXPECT_EQ(scratch.check(), "");
   // All counts are gone with the last file.

@@ -53,7 +53,7 @@ void exercise_part(Stream& stream, uint64_t start, uint64_t length, uint64_t see
         break;
       case 5:
         if (random() % 4 == 0) {
-          ASSERT_TRUE(stream.write_back().has_value());
+          ASSERT_TRUE(stream.write_back(Stream::Durable::AtOnce).has_value());
         }
         break;
       default:
@@ -109,7 +109,7 @@ TEST(Stream, GivesEachAppendAPlaceOfItsOwn) {
         const ByteVector record(kRecordBytes, static_cast<std::byte>(1 + i));
         ASSERT_TRUE(f.stream().append(record).has_value());
         if (number % 50 == 7) {
-          ASSERT_TRUE(f.stream().write_back().has_value());
+          ASSERT_TRUE(f.stream().write_back(Stream::Durable::AtOnce).has_value());
         }
       }
     });
