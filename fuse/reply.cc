@@ -90,7 +90,10 @@ int errno_of(NtStatus status) {
 
 SystemError system_error_of(int error) {
   SystemError result;
-  if (error == 0) result.kind = SystemError::Kind::None;
+  if (error == 0) {
+    result.kind = SystemError::Kind::None;
+    return result;
+  }
   result.text = std::strerror(error);
   if (error == EBUSY) result.kind = SystemError::Kind::Busy;
   if (error == EINTR || error == EAGAIN) result.kind = SystemError::Kind::Interrupted;

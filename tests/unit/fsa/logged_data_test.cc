@@ -1,6 +1,8 @@
 // Small writes that are to be durable at once stand in the log, and reach their place later.
 
 #include <array>
+#include <atomic>
+#include <thread>
 
 #include "core/store/format.h"
 #include "tests/unit/fsa/opened_store.h"
@@ -226,6 +228,50 @@ TEST_F(LoggedDataTest, ClonesReadThemAndPartFromThem) {
   expect_clone(parted);
   expect_content();
   clone.reset();
+  expect_content_after_crash();
+}
+
+TEST_F(LoggedDataTest, OneAppendsAnotherReadsAThirdOverwrites) {
+  constexpr uint64_t kUnits = 300;
+  const auto appended = [](uint64_t unit) { return filled(kUnit, static_cast<int>(unit)); };
+  const auto written_over = [](uint64_t unit) { return filled(kUnit, static_cast<int>(unit) + 7); };
+  std::atomic<uint64_t> durable{0};
+  std::array<std::atomic<bool>, kUnits> is_over{};
+  const auto while_appending = [&](const auto& use) {
+    return std::thread([&, use] {
+      const OpenPtr open = s_->open();
+      for (uint64_t i = 0; durable < kUnits; ++i) {
+        const uint64_t end = durable;
+        // The newest ones, and one here and there.
+        if (end != 0) use(*open, i % 3 == 0 ? (i * 31) % end : end - 1);
+      }
+    });
+  };
+  std::thread reader = while_appending([&](Open& open, uint64_t unit) {
+    const bool was_over = is_over[unit];
+    const ByteVector seen =
+        s_->read(open, static_cast<int64_t>(kPlaced + unit * kUnit), kUnit).bytes;
+    EXPECT_TRUE((!was_over && seen == appended(unit)) || seen == written_over(unit)) << unit;
+  });
+  std::thread writer = while_appending([&](Open& open, uint64_t unit) {
+    EXPECT_EQ(s_->write(open, static_cast<int64_t>(kPlaced + unit * kUnit), written_over(unit),
+                        kUnbuffered),
+              NtStatus::Success);
+    is_over[unit] = true;
+  });
+  for (uint64_t unit = 0; unit < kUnits; ++unit) {
+    write(content_.size(), appended(unit));
+    EXPECT_TRUE(s_->store().flush());
+    durable = unit + 1;
+  }
+  reader.join();
+  writer.join();
+  for (uint64_t unit = 0; unit < kUnits; ++unit) {
+    if (!is_over[unit]) continue;
+    std::ranges::copy(written_over(unit),
+                      content_.begin() + static_cast<ptrdiff_t>(kPlaced + unit * kUnit));
+  }
+  expect_content();
   expect_content_after_crash();
 }
 
