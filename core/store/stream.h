@@ -15,8 +15,9 @@
 // Order of write-back ("data first", MS-FSA fact sheet 3.3): claim clusters in memory; write the
 // data; then one transaction: bits, mapping pairs, sizes, times. Lowest units first, so that the
 // valid data length never passes bytes that were not written. Small files end resident, in that
-// transaction. A gap behind the runs becomes a hole, unless it is small, or as much data follows as
-// it is long (the kernel writes back out of order): then it gets clusters and zeros.
+// transaction; a little that will be made durable at once stands in it, too, and reaches its place
+// later (logged_data.h). A gap behind the runs becomes a hole, unless it is small, or as much data
+// follows as it is long (the kernel writes back out of order): then it gets clusters and zeros.
 //
 // Locks: change_mutex_ (rank StreamChange) is held by whoever changes allocation or sizes on disk,
 // across its I/O; mutex_ (rank Stream) guards the state and is never held across data I/O by

@@ -87,8 +87,8 @@ class Transaction {
   /// Overwrites a whole page that was just `create`d: an index block or a new raw page. Nothing to
   /// undo: the block is unreachable without the rest of the transaction.
   Result<> perform_new(ByteView bytes, const PageRef& page);
-  /// The same for bytes of a page that nobody looks at without the rest of the transaction: those
-  /// behind the end of a stream.
+  /// The same for bytes of a page that nobody looks at without the rest of the transaction, those
+  /// behind the end of a stream; and for data of a file, which is there as soon as it is written.
   Result<> perform_unseen(const Operation& operation, const PageRef& page);
 
   /// Makes the changes permanent in memory and in the log's order (durable with the next flush).
