@@ -18,14 +18,19 @@ struct Changed {
   bool is_empty() const { return from == to; }
 };
 
-/// Where `after`, which is not longer, differs from `before`; in whole words.
+/// Where `after` differs from `before`; in whole words. What is longer differs.
 Changed compare(ByteView before, ByteView after) {
-  const auto first = std::mismatch(after.begin(), after.end(), before.begin()).first;
-  if (first == after.end()) return {};
-  const auto last =
-      std::mismatch(after.rbegin(), after.rend(), before.first(after.size()).rbegin()).first;
-  return {align_down(static_cast<size_t>(first - after.begin()), sizeof(le64)),
-          align_up(static_cast<size_t>(after.rend() - last), sizeof(le64))};
+  const size_t known = std::min(before.size(), after.size());
+  const ByteView old = before.first(known);
+  const ByteView now = after.first(known);
+  const auto first = static_cast<size_t>(std::ranges::mismatch(now, old).in1 - now.begin());
+  if (first == after.size()) return {};
+  size_t end = after.size();
+  if (end == known) {
+    const auto last = std::mismatch(now.rbegin(), now.rend(), old.rbegin()).first;
+    end = static_cast<size_t>(now.rend() - last);
+  }
+  return {align_down(first, sizeof(le64)), align_up(end, sizeof(le64))};
 }
 
 }  // namespace
@@ -38,11 +43,14 @@ bool LoggedData::is_in_place(const Logged& logged) const {
   return logged.interval <= journal_.completed_interval();
 }
 
-PageRef LoggedData::find(Lcn lcn) const {
-  if (is_settled()) return nullptr;
+PageRef LoggedData::find(Lcn lcn) const { return look_up(lcn).page; }
+
+/// Without a page where all is in place.
+LoggedData::Logged LoggedData::look_up(Lcn lcn) const {
+  if (is_settled()) return {};
   const MutexLock lock(mutex_);
   const auto it = clusters_.find(lcn);
-  return it == clusters_.end() || is_in_place(it->second) ? nullptr : it->second.page;
+  return it == clusters_.end() || is_in_place(it->second) ? Logged{} : it->second;
 }
 
 void LoggedData::forget_settled() {
@@ -52,24 +60,25 @@ void LoggedData::forget_settled() {
 
 Result<> LoggedData::log(Transaction& transaction, const MetadataStreamRef& stream, Vcn vcn,
                          Lcn lcn, ByteView bytes) {
-  PageRef page = find(lcn);
-  Changed changed{0, bytes.size()};
-  if (page == nullptr) {
-    page = std::make_shared<MetadataPage>(stream, vcn.raw(), PagePlace{{lcn}, 0, vcn});
-  } else {
-    ASSERT(page->stream()->file == stream->file && page->index() == vcn.raw());
-    changed = compare(page->bytes(), bytes);
-    if (changed.is_empty()) return {};
+  Logged logged = look_up(lcn);
+  if (logged.page == nullptr) {
+    logged.page = std::make_shared<MetadataPage>(stream, vcn.raw(), PagePlace{{lcn}, 0, vcn});
   }
+  const PageRef& page = logged.page;
+  ASSERT(page->stream()->file == stream->file && page->index() == vcn.raw());
+  // Behind what the log has of it, the device holds what was there before, not what the page says.
+  const Changed changed = compare(page->bytes().first(logged.length), bytes);
+  if (changed.is_empty()) return {};
   for (size_t at = changed.from; at < changed.to; at += kMostInRecord) {
     const ByteView part = bytes.subspan(at, std::min(changed.to - at, kMostInRecord));
     TRY(transaction.perform_unseen(update_nonresident_value(static_cast<uint32_t>(at), part),
                                    page));
   }
-  const uint64_t interval = journal_.interval();
+  logged.length = std::max(logged.length, bytes.size());
+  logged.interval = journal_.interval();
+  last_interval_.store(logged.interval, std::memory_order_release);
   const MutexLock lock(mutex_);
-  clusters_[lcn] = {std::move(page), interval};
-  last_interval_.store(interval, std::memory_order_release);
+  clusters_[lcn] = std::move(logged);
   return {};
 }
 

@@ -57,6 +57,7 @@ class LoggedData final : public BlockDevice {
  private:
   struct Logged {
     PageRef page;
+    size_t length = 0;      ///< of its first bytes, which the log has
     uint64_t interval = 0;  ///< in which it was logged last
   };
   /// Bytes of a page that belong into a reader's memory.
@@ -67,6 +68,7 @@ class LoggedData final : public BlockDevice {
   };
 
   bool is_in_place(const Logged& logged) const;
+  Logged look_up(Lcn lcn) const EXCLUDES(mutex_);
   void add_parts(const IoRequest& request, std::vector<Part>& parts) const EXCLUDES(mutex_);
   Result<> prepare(std::span<const IoRequest> requests, std::vector<Part>& read) EXCLUDES(mutex_);
 

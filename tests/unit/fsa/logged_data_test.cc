@@ -132,6 +132,24 @@ TEST_F(LoggedDataTest, ARepeatedWriteLogsOnlyWhatDiffers) {
   expect_content_after_crash();
 }
 
+// The log has a cluster up to the end of the data; behind that the device holds what was there.
+TEST_F(LoggedDataTest, AGapBehindWhatIsLoggedIsZero) {
+  write(kPlaced, filled(99, 2));
+  ASSERT_TRUE(s_->store().flush());
+  const auto runs = s_->file()->data().runs();
+  ASSERT_TRUE(runs);
+  AlignedBuffer stale(kUnit);
+  std::ranges::fill(stale.bytes(), std::byte{0xF5});
+  ASSERT_TRUE(
+      s_->device().write(runs->find(Vcn(kPlaced / kUnit)).lcn.raw() * kUnit, stale.bytes()));
+  for (const uint64_t at : {3000, 1500}) {  // behind the end, and before it
+    write(kPlaced + at, filled(200, 3));
+    ASSERT_TRUE(s_->store().flush());
+  }
+  expect_content();
+  expect_content_after_crash();
+}
+
 // A replay must not put the logged bytes over them.
 TEST_F(LoggedDataTest, AWriteInPlaceComesBehindACheckpoint) {
   append_logged(2, 2);
