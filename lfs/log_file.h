@@ -357,6 +357,7 @@ class LogFile {
   uint64_t open_used_ GUARDED_BY(mutex_) = 0;      ///< where the next record stands in it
   bool follows_covered_page_ GUARDED_BY(mutex_) = false;  ///< the page before it ends no record
   uint64_t pages_since_tail_ GUARDED_BY(mutex_) = 0;      ///< written since the last tail copy
+  bool has_covered_page_ GUARDED_BY(mutex_) = false;      ///< one record covers one of them
   bool has_older_version_ GUARDED_BY(mutex_) = false;     ///< durable, of the first unwritten page
   std::deque<Chunk> chunks_ GUARDED_BY(mutex_);
   std::vector<PageBuffer> spare_ GUARDED_BY(mutex_);

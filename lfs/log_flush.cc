@@ -108,14 +108,14 @@ Result<> LogFile::flush_once_locked() {
 void LogFile::complete_page_locked() {
   // The last page of a log that is being closed stays open.
   const bool is_closing = scan_start_ == last_lsn_;
-  if (kind_ == LogKind::Private || !has_open_page_ || is_closing) return;
   uint64_t pages = 0;
   for (Chunk& chunk : chunks_) {
     for (size_t i = chunk.written; i < chunk.pages; ++i, ++pages) {
       const auto& header = struct_at<RecordPageHeader>(chunk.page(i));
-      if ((header.flags.get() & kPageRecordEnd) == 0) return;  // a record covers it
+      if ((header.flags.get() & kPageRecordEnd) == 0) has_covered_page_ = true;
     }
   }
+  if (kind_ == LogKind::Private || !has_open_page_ || is_closing || has_covered_page_) return;
   const uint64_t room = room_locked();
   const bool fits = room >= kRecordHeaderSize + align_up(filler_.size(), 8) &&
                     room + kRecordHeaderSize <= available_locked();
@@ -177,6 +177,7 @@ void LogFile::retire_locked(const FlushSet& set) {
   // The page that was open is the first unwritten one now, full or not.
   has_older_version_ = set.has_tail || (set.full_pages == 0 && has_older_version_);
   pages_since_tail_ = set.has_tail ? 0 : pages_since_tail_ + set.full_pages;
+  if (set.has_tail) has_covered_page_ = false;
   durable_lsn_ = set.cut;
   durable_.store(set.cut.raw(), std::memory_order_release);
   durable_end_ = set.end;

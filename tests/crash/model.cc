@@ -341,6 +341,7 @@ bool Model::set_link(const Operation& operation) {
   File& file = files_.at(id);
   const bool is_empty = file.kind == FileKind::File && contents_.at(id)->empty();
   if (file.kind != FileKind::Symlink && (!is_empty || operation.target.empty())) return false;
+  if (!file.eas.empty()) return false;  // NTFS has one or the other
   file.target = operation.target;
   file.kind = operation.target.empty() ? FileKind::File : FileKind::Symlink;
   if (file.kind == FileKind::Symlink) {
