@@ -19,6 +19,10 @@ void set_word(MutableBytes bytes, size_t position, uint16_t value) {
   struct_at<le16>(bytes, position).set(value);
 }
 
+uint16_t next_number(uint16_t previous) {
+  return previous >= 0x7FFE ? 1 : static_cast<uint16_t>(previous + 1);
+}
+
 Finding examine(ByteView structure) {
   if (structure.size() < kSequenceStride || structure.size() % kSequenceStride != 0) {
     return {Fault::Length, structure.size()};
@@ -73,6 +77,19 @@ bool try_unprotect(MutableBytes structure) {
   return true;
 }
 
+uint16_t number_to_follow(ByteView on_device) {
+  const size_t strides = on_device.size() / kSequenceStride;
+  const auto stands_there = [&](uint16_t number) {
+    for (size_t i = 0; i < strides; ++i) {
+      if (word_at(on_device, word_position(i)) == number) return true;
+    }
+    return false;
+  };
+  uint16_t number = word_at(on_device, word_position(0));  // a whole structure's
+  while (stands_there(next_number(number))) number = next_number(number);
+  return number;
+}
+
 uint16_t update_sequence_number(ByteView structure) {
   const auto& header = struct_at<MultiSectorHeader>(structure);
   return word_at(structure, header.update_sequence_array_offset.get());
@@ -84,7 +101,7 @@ uint16_t protect_after(MutableBytes structure, uint16_t previous) {
   const size_t strides = structure.size() / kSequenceStride;
   ASSERT(header.update_sequence_array_count.get() == strides + 1);
   ASSERT(offset >= sizeof(MultiSectorHeader) && offset + 2 * (strides + 1) <= kSequenceStride - 2);
-  const uint16_t number = previous >= 0x7FFE ? 1 : static_cast<uint16_t>(previous + 1);
+  const uint16_t number = next_number(previous);
   set_word(structure, offset, number);
   for (size_t i = 0; i < strides; ++i) {
     set_word(structure, offset + 2 * (i + 1), word_at(structure, word_position(i)));

@@ -33,4 +33,9 @@ uint16_t protect_after(MutableBytes structure, uint16_t previous);
 /// The update sequence number that the structure holds. As protect, it needs a valid array.
 uint16_t update_sequence_number(ByteView structure);
 
+/// What protect_after() needs for a structure that takes the place of `on_device`, which may be
+/// anything: the number that follows stands at the end of none of its strides. Else a crash could
+/// leave some strides of each, and nobody would see it.
+uint16_t number_to_follow(ByteView on_device);
+
 }  // namespace ntfs

@@ -233,12 +233,35 @@ void Journal::copy_pages(std::span<const PageRef> pages, MutableBytes memory,
     std::copy(bytes.begin(), bytes.end(), copy.begin());
     page->pending_ = false;
     if (page->kind() != PageKind::Raw) {
-      // The number must differ from that of the last write, also when the page was made anew.
-      const uint16_t last = page->last_update_sequence_;
-      page->last_update_sequence_ =
-          protect_after(copy, last != 0 ? last : update_sequence_number(copy));
+      page->number_to_follow_ =
+          protect_after(copy, page->number_to_follow_.value_or(update_sequence_number(copy)));
     }
     add_writes(*page, image != nullptr ? image->place : page->place_, copy, writes);
+  }
+}
+
+/// Looks what the device holds where pages go that were made without it. Where it cannot be read,
+/// they go there all the same.
+void Journal::learn_numbers(std::span<const PageRef> pages, MutableBytes memory) {
+  std::vector<MetadataPage*> unknown;
+  for (const PageRef& page : pages) {
+    if (page->kind() != PageKind::Raw && !page->number_to_follow_) unknown.push_back(page.get());
+  }
+  for (std::span<MetadataPage* const> rest = unknown; !rest.empty();) {
+    size_t count = 0;
+    size_t bytes = 0;
+    while (count < rest.size() && bytes + rest[count]->bytes_.size() <= memory.size()) {
+      bytes += rest[count++]->bytes_.size();
+    }
+    const auto part = rest.first(count);
+    rest = rest.subspan(count);
+    if (!pages_.read_places(part, memory)) continue;
+    const SharedLock lock(metadata_lock_);
+    size_t at = 0;
+    for (MetadataPage* page : part) {
+      page->number_to_follow_ = number_to_follow(memory.subspan(at, page->bytes_.size()));
+      at += page->bytes_.size();
+    }
   }
 }
 
@@ -250,6 +273,7 @@ Result<> Journal::write_snapshot(Snapshot& snapshot) {
   size_t total_bytes = 0;
   for (const PageRef& page : snapshot.pages) total_bytes += page->bytes_.size();
   AlignedBuffer buffer(std::min(total_bytes, kCheckpointBytes));
+  learn_numbers(snapshot.pages, buffer.bytes());
   std::vector<IoRequest> writes;
   for (size_t first = 0; first < snapshot.pages.size();) {
     writes.clear();

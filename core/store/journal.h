@@ -114,6 +114,7 @@ class Journal {
   void mark_dirty(const PageRef& page);
   Snapshot take_snapshot() REQUIRES(checkpoint_mutex_) EXCLUDES(metadata_lock_);
   Result<> write_snapshot(Snapshot& snapshot) EXCLUDES(metadata_lock_);
+  void learn_numbers(std::span<const PageRef> pages, MutableBytes memory);
   void copy_pages(std::span<const PageRef> pages, MutableBytes memory,
                   std::vector<IoRequest>& writes) EXCLUDES(metadata_lock_);
   void add_writes(const MetadataPage& page, const PagePlace& place, ByteView bytes,

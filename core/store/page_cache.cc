@@ -185,6 +185,7 @@ Result<PageRef> PageCache::read_page(const MetadataStreamRef& stream, uint64_t i
   TRY(add_reads(page->place_, cluster, stream->page_bytes, buffer.bytes(), requests));
   TRY(device_.transfer(requests));
   std::copy_n(buffer.data(), stream->page_bytes, page->bytes_.data());
+  if (!is_raw) page->number_to_follow_ = number_to_follow(page->bytes_);
   TRY(check_page(*stream, index, page->bytes_));
   return insert(std::move(page));
 }
@@ -212,6 +213,7 @@ Result<> PageCache::read_around(const MetadataStreamRef& stream, uint64_t index)
     // Neighbours that were never used may hold anything: only the record asked for must be right.
     if (page->index_ != index && (bytes[0] != std::byte{'F'} || bytes[3] != std::byte{'E'}))
       continue;
+    page->number_to_follow_ = number_to_follow(bytes);
     const auto good = check_page(*stream, page->index_, bytes);
     if (!good) {
       if (page->index_ == index) return good.error();
@@ -243,6 +245,10 @@ PageRef PageCache::create(const MetadataStreamRef& stream, uint64_t index) {
   if (place == nullptr) {
     size_bytes_ += page->bytes_.size();
   } else {
+    // What the running checkpoint has yet to write will take the next number.
+    if (!place->pending_ && place->image_ == nullptr && place->place_ == page->place_) {
+      page->number_to_follow_ = place->number_to_follow_;
+    }
     page->replaced_ = place;
     page->replaced_was_dirty_ = place->dirty_;
     place->dirty_ = false;
@@ -258,7 +264,22 @@ PageRef PageCache::create_record(const MetadataStreamRef& stream, uint64_t index
   ondisk::FileRecordInit init;
   init.record_number = index;
   ondisk::format_file_record(page->bytes_, init);
+  ByteVector on_device = page->bytes_;
+  protect(on_device);
+  page->number_to_follow_ = number_to_follow(on_device);
   return insert(std::move(page));
+}
+
+Result<> PageCache::read_places(std::span<MetadataPage* const> pages, MutableBytes memory) const {
+  std::vector<IoRequest> requests;
+  size_t at = 0;
+  for (const MetadataPage* page : pages) {
+    const size_t bytes = page->bytes_.size();
+    TRY(add_reads(page->place_, geometry_.cluster_size, bytes, memory.subspan(at, bytes),
+                  requests));
+    at += bytes;
+  }
+  return device_.transfer(requests);
 }
 
 void PageCache::take_back(const PageRef& page) {

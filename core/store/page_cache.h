@@ -11,6 +11,8 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +57,8 @@ struct PagePlace {
   std::vector<Lcn> lcns;
   uint32_t offset_in_cluster = 0;
   Vcn first_vcn;
+
+  friend bool operator==(const PagePlace&, const PagePlace&) = default;
 };
 
 class MetadataPage {
@@ -94,8 +98,8 @@ class MetadataPage {
   bool pending_ = false;          // the running checkpoint will copy it
   uint64_t imaged_interval_ = 0;  // the log has held the whole page since its start or later
   std::unique_ptr<Image> image_;
-  uint16_t last_update_sequence_ = 0;  // on the device; 0: what bytes_ say
-  std::atomic<bool> used_{true};       // for eviction
+  std::optional<uint16_t> number_to_follow_;  // of what the device holds; none: nobody has looked
+  std::atomic<bool> used_{true};              // for eviction
   std::atomic<uint64_t> changes_{0};
   // Until the transaction that created the page ends: what it took the place of.
   bool is_new_ = false;
@@ -130,6 +134,8 @@ class PageCache {
   /// A file record that was formatted by this program and never used: made again instead of read.
   /// As create().
   PageRef create_record(const MetadataStreamRef& stream, uint64_t index);
+  /// What the device holds in the places of `pages`, one after the other.
+  Result<> read_places(std::span<MetadataPage* const> pages, MutableBytes memory) const;
   /// Told while a Transaction holds Journal::metadata_lock exclusively: nobody else is here then.
   void set_exclusive(bool exclusive) { exclusive_.store(exclusive, std::memory_order_relaxed); }
   /// Evicts clean pages down to the budget. Caller holds Journal::metadata_lock exclusively.

@@ -14,8 +14,6 @@ constexpr uint64_t kUnit = 512;
 constexpr uint64_t kWindowBytes = 64 << 10;
 /// Pages of a recovery together. A log of 64 MiB that this driver wrote speaks of a fraction.
 constexpr uint64_t kMostBytes = uint64_t{512} << 20;
-/// A torn structure holds words of two writes: the next number must be neither's.
-constexpr uint16_t kTornAdvance = 3;
 constexpr size_t kLsnOffset = offsetof(ondisk::FileRecordHeader, lsn);
 static_assert(kLsnOffset == offsetof(ondisk::IndexBlockHeader, lsn));
 
@@ -95,15 +93,9 @@ void RecoveredPages::open(Page& page) {
     page.is_usable = true;
     return;
   }
+  page.number_to_follow = number_to_follow(page.bytes);
   if (as_text(ByteView(page.bytes).first(4)) != signature_of(page.location.kind)) return;
-  const auto& header = struct_at<MultiSectorHeader>(ByteView(page.bytes));
-  if (header.update_sequence_array_offset.get() <= kSequenceStride - sizeof(le16)) {
-    page.update_sequence = update_sequence_number(page.bytes);
-  }
-  if (!try_unprotect(page.bytes)) {
-    page.update_sequence = static_cast<uint16_t>(page.update_sequence + kTornAdvance);
-    return;
-  }
+  if (!try_unprotect(page.bytes)) return;
   page.is_final = page.verify(geometry_).has_value() && page.lsn() == stamp_;
 }
 
@@ -147,7 +139,7 @@ uint64_t RecoveredPages::count_changed() const {
 void RecoveredPages::close(Page& page) const {
   if (page.location.kind == PageKind::Raw) return;
   struct_at<le64>(MutableBytes(page.bytes), kLsnOffset).set(stamp_.raw());
-  protect_after(page.bytes, page.update_sequence);
+  protect_after(page.bytes, page.number_to_follow);
 }
 
 std::vector<DevicePatch> RecoveredPages::take_patches(uint64_t mirror_offset,

@@ -41,10 +41,10 @@ class RecoveredPages {
   struct Page {
     PageLocation location;
     ByteVector bytes;
-    bool is_usable = false;   ///< the bytes are a whole structure (raw: always)
-    bool is_final = false;    ///< written by an interrupted recovery of the same log
-    bool is_changed = false;  ///< by the caller
-    uint16_t update_sequence = 0;
+    bool is_usable = false;         ///< the bytes are a whole structure (raw: always)
+    bool is_final = false;          ///< written by an interrupted recovery of the same log
+    bool is_changed = false;        ///< by the caller
+    uint16_t number_to_follow = 0;  ///< update sequence number, of what the device holds
 
     /// Of file records and index blocks that are usable.
     lfs::Lsn lsn() const;

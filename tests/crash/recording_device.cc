@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/support/unseen_mix.h"
+
 namespace ntfs::crash {
 
 using CallKind = Recording::CallKind;
@@ -28,6 +30,11 @@ void RecordingDevice::end_call() {
 }
 
 void RecordingDevice::put(uint64_t offset, ByteView from) {
+  if (unseen_mix_.empty()) {
+    ByteVector before(from.size());
+    image_.read(offset, before);
+    unseen_mix_ = testing::unseen_mix(before, from, offset);
+  }
   if (recording_ != nullptr) {
     recording_->writes.push_back({offset, from.size(), recording_->bytes.size()});
     recording_->bytes.insert(recording_->bytes.end(), from.begin(), from.end());
@@ -81,6 +88,11 @@ Result<> RecordingDevice::discard(uint64_t offset, uint64_t length_bytes) {
   put(offset, garbage);
   end_call();
   return {};
+}
+
+std::string RecordingDevice::unseen_mix() const {
+  const MutexLock lock(mutex_);
+  return unseen_mix_;
 }
 
 size_t RecordingDevice::count_calls() const {

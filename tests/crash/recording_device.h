@@ -8,6 +8,7 @@
 // writes with it). Until then each write may be there, not be there, or in part, by sectors.
 // A discard counts as a write of kDiscarded over its range. Thread safe: one call at a time.
 
+#include <string>
 #include <vector>
 
 #include "core/base/mutex.h"
@@ -57,6 +58,10 @@ class RecordingDevice final : public BlockDevice {
   Result<> flush() override;
   Result<> discard(uint64_t offset, uint64_t length_bytes) override;
 
+  /// Which structure was written so that a crash could leave a mix that looks whole (unseen_mix.h);
+  /// empty: none.
+  std::string unseen_mix() const EXCLUDES(mutex_);
+
   /// Calls recorded so far.
   size_t count_calls() const EXCLUDES(mutex_);
 
@@ -72,6 +77,7 @@ class RecordingDevice final : public BlockDevice {
   mutable Mutex mutex_{LockRank::Device};
   Recording* const recording_;  // guarded by mutex_ while the device is in use
   size_t sure_writes_ GUARDED_BY(mutex_) = 0;
+  std::string unseen_mix_ GUARDED_BY(mutex_);
 };
 
 }  // namespace ntfs::crash

@@ -82,6 +82,7 @@ Trial::Recovered Trial::recover(DiskImage& disk, Recording* recording, size_t us
   store->reset();
   recovered.failure =
       closed ? check(device, false) : fmt::format("closing gives {}", name_of(closed.error()));
+  if (recovered.failure.empty()) recovered.failure = device.unseen_mix();
   return recovered;
 }
 

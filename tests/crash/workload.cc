@@ -101,7 +101,7 @@ Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeve
     const auto done = performer.perform(operation, i);
     if (!done || !model.apply(operation, i)) failure = describe(operation, i, done);
   }
-  if (failure.empty() && !(*store)->dismount()) failure = "dismount";
+  if (failure.empty()) failure = (*store)->dismount() ? device.unseen_mix() : "dismount";
 }
 
 Window Run::window(size_t call) const {
@@ -149,7 +149,7 @@ Run run_workload(const Workload& workload, const Start& start) {
     run.history->add(model);
   }
   performer.finish();
-  if (!(*store)->dismount()) run.failure = "dismount";
+  run.failure = (*store)->dismount() ? device.unseen_mix() : "dismount";
   return run;
 }
 
