@@ -77,12 +77,17 @@ Result<> RecoveredPages::read_device(uint64_t offset, MutableBytes into) {
   return copy(window);
 }
 
-Result<> RecoveredPages::load(Page& page) {
+Result<> RecoveredPages::read_place(const PageLocation& location, MutableBytes into) {
   size_t done = 0;
-  for (const DevicePiece& piece : page.location.pieces) {
-    TRY(read_device(piece.offset, MutableBytes(page.bytes).subspan(done, piece.length)));
+  for (const DevicePiece& piece : location.pieces) {
+    TRY(read_device(piece.offset, into.subspan(done, piece.length)));
     done += piece.length;
   }
+  return {};
+}
+
+Result<> RecoveredPages::load(Page& page) {
+  TRY(read_place(page.location, page.bytes));
   open(page);
   return {};
 }
@@ -135,6 +140,15 @@ uint64_t RecoveredPages::count_changed() const {
                                              [](const Page& page) { return page.is_changed; }));
 }
 
+/// `page` goes to `offset` as well, where another version may stand. What cannot be read there is
+/// overwritten as it is.
+void RecoveredPages::look_at_copy(Page& page, uint64_t offset) {
+  ByteVector both(2 * page.bytes.size());
+  const MutableBytes copy = MutableBytes(both).subspan(page.bytes.size());
+  if (!read_place(page.location, both) || !read_device(offset, copy)) return;
+  page.number_to_follow = number_to_follow(both);
+}
+
 /// The page as it goes to the device.
 void RecoveredPages::close(Page& page) const {
   if (page.location.kind == PageKind::Raw) return;
@@ -147,10 +161,12 @@ std::vector<DevicePatch> RecoveredPages::take_patches(uint64_t mirror_offset,
   std::vector<DevicePatch> patches;
   for (Page& page : pages_) {
     if (!page.is_changed) continue;
+    const bool is_mirrored =
+        page.location.kind == PageKind::FileRecord && page.location.number < mirror_records;
+    const uint64_t copy_place = mirror_offset + page.location.number * page.bytes.size();
+    if (is_mirrored) look_at_copy(page, copy_place);
     close(page);
-    if (page.location.kind == PageKind::FileRecord && page.location.number < mirror_records) {
-      patches.push_back({mirror_offset + page.location.number * page.bytes.size(), page.bytes});
-    }
+    if (is_mirrored) patches.push_back({copy_place, page.bytes});
     size_t done = 0;
     for (const DevicePiece& piece : page.location.pieces) {
       const auto part = ByteView(page.bytes).subspan(done, piece.length);

@@ -79,8 +79,10 @@ class RecoveredPages {
   static constexpr size_t kWindows = 64;
 
   Result<> read_window(Window& window, uint64_t from, uint64_t to);
+  Result<> read_place(const PageLocation& location, MutableBytes into);
   Result<> load(Page& page);
   void open(Page& page);
+  void look_at_copy(Page& page, uint64_t offset);
   void close(Page& page) const;
 
   BlockDevice& device_;
