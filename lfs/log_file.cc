@@ -136,8 +136,7 @@ LogFile::LogFile(LogKind kind, LogStore& store, const LogGeometry& geometry, uin
       policy_(policy),
       open_log_count_(std::random_device()()),
       sequence_(sequence - 1),  // starting the first page counts as a wrap
-      next_offset_(geometry.first_record_offset()),
-      tail_update_sequence_(static_cast<uint16_t>(sequence * 7 % kUpdateSequencePeriod)) {}
+      next_offset_(geometry.first_record_offset()) {}
 
 LogFile::~LogFile() {
   {
@@ -204,10 +203,19 @@ Result<> LogFile::begin_epoch(const LogStart& how, const RestartPages& old) {
   return write_restart_page(1, open);
 }
 
+/// What the tail slots hold, whoever wrote it, must not look like a part of what goes there next.
+Result<> LogFile::look_at_tail_slots() {
+  PageBuffer slots(2 * kPageSize);
+  TRY(store_.read(kTailSlotOffset, slots.bytes()));
+  tail_update_sequence_ = number_to_follow(slots.bytes());
+  return {};
+}
+
 /// The first record page goes home and into both tail slots (ntfsrecover wants a record page in
 /// slot 0 at any time), and a dummy into the page before it, which ntfsrecover reads on its way
 /// back.
 Result<> LogFile::write_first_pages() {
+  TRY(look_at_tail_slots());
   PageBuffer dummy(kPageSize);
   uint64_t offset = 0;
   {

@@ -270,6 +270,7 @@ class LogFile {
           std::optional<FlushPolicy> policy);
 
   Result<> begin_epoch(const LogStart& how, const RestartPages& old) EXCLUDES(mutex_);
+  Result<> look_at_tail_slots();
   Result<> write_first_pages() EXCLUDES(mutex_);
   void fill_dummy_page(MutableBytes page, uint64_t sequence) const;
 

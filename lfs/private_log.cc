@@ -58,6 +58,7 @@ Result<> LogFile::recover(LogReader& reader, const RestartPages& restart) {
   const RestartPage& found = restart.current();
   const uint64_t start = geometry_.offset_of(found.current_lsn);
   uint64_t next = geometry_.is_record_page(start) ? start : geometry_.first_record_offset();
+  TRY(look_at_tail_slots());
   if (!reader.last_lsn().is_none()) {
     TRY(reader.read(reader.last_lsn()));
     next = geometry_.next_page(reader.end().page);
@@ -118,8 +119,7 @@ Result<> LogFile::trim_last_page(LogReader& reader) {
     TRY(write_tail(end.page));
   }
   TRY(store_.read(end.page, restart_buffer_.bytes()));
-  const auto& old = struct_at<RecordPageHeader>(restart_buffer_.bytes());
-  protect_after(home_page_.bytes(), old.update_sequence_array[0].get());
+  protect_after(home_page_.bytes(), number_to_follow(restart_buffer_.bytes()));
   const LogWrite write{end.page, home_page_.bytes()};
   return store_.write_durable({&write, 1});
 }

@@ -14,6 +14,7 @@
 #include "lfs/log_file.h"
 #include "lfs/log_reader.h"
 #include "lfs/log_store.h"
+#include "tests/support/unseen_mix.h"
 
 namespace ntfs::lfs::testing {
 
@@ -50,6 +51,8 @@ class MemoryLogStore final : public LogStore {
       EXPECT_EQ(write.bytes.size() % kPageSize, 0u);
       EXPECT_EQ(reinterpret_cast<uintptr_t>(write.bytes.data()) % 4096, 0u);
       EXPECT_LE(write.offset + write.bytes.size(), bytes_.size());
+      const ByteView before = ByteView(bytes_).subspan(write.offset, write.bytes.size());
+      EXPECT_EQ(ntfs::testing::unseen_mix(before, write.bytes, write.offset), "");
       std::memcpy(bytes_.data() + write.offset, write.bytes.data(), write.bytes.size());
       if (keeps_history_) {
         history_.back().push_back({write.offset, {write.bytes.begin(), write.bytes.end()}});
