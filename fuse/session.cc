@@ -74,8 +74,13 @@ std::string libfuse_options(const SessionOptions& options) {
 }
 
 constexpr uint32_t kMediumBytes = ReadBatch::kLargestRead;
-/// Medium requests that another thread reads behind after one came while one was answered.
+/// A value of an attribute that goes where the file's record is, as a rule.
+constexpr size_t kShortBytes = 512;
+/// Medium requests that another thread reads behind once it shows that several are made at a time.
 constexpr uint32_t kParallelCredit = 256;
+/// So many medium ones in a row, each with another request behind it, show it. With one it may have
+/// come after the answer.
+constexpr uint32_t kParallelSigns = 8;
 
 Session::Duration duration_of(const fuse_buf& buffer) {
   using Duration = Session::Duration;
@@ -125,6 +130,9 @@ Session::Duration duration_of(const fuse_buf& buffer) {
       if (transfer.size > kMediumBytes) return Duration::Long;
       return header.opcode == FUSE_READ ? Duration::Read : Duration::Medium;
     }
+    case FUSE_SETXATTR:
+    case FUSE_REMOVEXATTR:
+      return bytes.size() <= kShortBytes ? Duration::Short : Duration::Long;
     default:
       return Duration::Long;
   }
@@ -325,6 +333,14 @@ bool Session::wants_to_pass(Duration duration, uint32_t busy) {
   return true;
 }
 
+/// After a medium request that nobody read behind.
+void Session::look_for_others() {
+  parallel_signs_ = has_request() ? parallel_signs_ + 1 : 0;
+  if (parallel_signs_ < kParallelSigns) return;
+  parallel_signs_ = 0;
+  parallel_credit_ = kParallelCredit;
+}
+
 /// Answers the small read in `buffer`, and with it those that wait behind it: they go to the device
 /// together. Returns the size of a request that is none, and is in the buffer then; else as
 /// receive().
@@ -385,9 +401,7 @@ void Session::answer_requests(fuse_buf& buffer) {
     }
     --busy_;
     const bool is_medium = duration == Duration::Medium || duration == Duration::Read;
-    if (has_baton && is_medium && received == 0 && has_request()) {
-      parallel_credit_ = kParallelCredit;
-    }
+    if (has_baton && is_medium && received == 0) look_for_others();
   }
   baton_.close();
 }

@@ -91,6 +91,7 @@ class Session {
   void answer_requests(fuse_buf& buffer);
   int answer_reads(fuse_buf& buffer, bool& has_baton);
   bool wants_to_pass(Duration duration, uint32_t busy);
+  void look_for_others();
   int receive(fuse_buf& buffer);
   int await_request(fuse_buf& buffer);
   bool sleep(int most_ms) const;
@@ -108,6 +109,7 @@ class Session {
   std::atomic<uint32_t> busy_{0};  // threads that answer a request
   ReaderBaton baton_;
   std::atomic<uint32_t> parallel_credit_{0};           // only the reader changes it
+  uint32_t parallel_signs_ = 0;                        // whoever has the baton
   std::chrono::steady_clock::time_point rests_until_;  // whoever has the baton
   // With one processor, staying awake takes it from whoever makes the requests.
   const bool may_stay_awake_ = std::thread::hardware_concurrency() > 1;
