@@ -58,15 +58,17 @@ Result<> Stream::drop_unsafe_tail() {
   const uint64_t end = align_up(disk_valid_, compressed_ ? unit_bytes_.load() : cluster_size_);
   for (Vcn at(end / cluster_size_); at < runs_.end();) {
     const Run run = runs_.find(at);
-    ClusterCount count = run.count;
+    Vcn stop = run.end();
     if (!run.lcn.is_hole() && compressed_) {
-      TRY(log_punch(at, at + count));
+      // Each unit at once: in what a crash leaves, none has clusters behind a hole.
+      stop = std::min(Vcn(align_up(stop.raw(), clusters_per_unit_)), runs_.end());
+      TRY(log_punch(at, stop));
     } else if (!run.lcn.is_hole()) {
       const auto part = refcounts->first_part({run.lcn, run.count});
-      count = part.run.count;
-      if (part.is_shared) TRY(log_punch(at, at + count));
+      stop = at + part.run.count;
+      if (part.is_shared) TRY(log_punch(at, stop));
     }
-    at = at + count;
+    at = stop;
   }
   return {};
 }

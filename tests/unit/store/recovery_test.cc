@@ -106,6 +106,10 @@ void fill(ObjectStore& store) {
   put(store, create(store, root, u"small"), "a few bytes");
   put(store, create(store, root, u"big"), std::string(200000, 'b'));
   put(store, create(store, root, u"holes"), std::string(200000, 'h'));
+  const FilePtr reserved = create(store, root, u"reserved");
+  put(store, reserved, "a few bytes");
+  // Inside a unit, if it were compressed.
+  EXPECT_TRUE(store.allocate(*reserved, 141127, 3, Stream::KeepSize::Yes));
   const FilePtr full = create(store, root, u"full", FileKind::Directory);
   for (int i = 0; i < 200; ++i) create(store, full, numbered("a name of some length ", i));
   create(store, root, u"empty", FileKind::Directory);
@@ -168,6 +172,11 @@ const std::vector<Step>& steps() {
          for (uint64_t i = 0; i < 20; i += 2) {
            EXPECT_TRUE(s.punch(*at(s, u"holes"), i * 8192, 8192));
          }
+       }},
+      {"compress what has clusters behind its end",
+       [](ObjectStore& s) {
+         EXPECT_TRUE(s.set_compression(*at(s, u"reserved"), Compression::Lznt1));
+         put(s, at(s, u"reserved"), "other bytes");
        }},
       {"chmod",
        [](ObjectStore& s) {
