@@ -106,8 +106,7 @@ Result<> LogFile::flush_once_locked() {
 /// It goes to a tail slot all the same where ntfsrecover would not find it from the last tail copy,
 /// or other replayers too late (log_format.md).
 void LogFile::complete_page_locked() {
-  // The last page of a log that is being closed stays open.
-  const bool is_closing = scan_start_ == last_lsn_;
+  if (kind_ == LogKind::Private) return;
   uint64_t pages = 0;
   for (Chunk& chunk : chunks_) {
     for (size_t i = chunk.written; i < chunk.pages; ++i, ++pages) {
@@ -115,7 +114,9 @@ void LogFile::complete_page_locked() {
       if ((header.flags.get() & kPageRecordEnd) == 0) has_covered_page_ = true;
     }
   }
-  if (kind_ == LogKind::Private || !has_open_page_ || is_closing || has_covered_page_) return;
+  // The last page of a log that is being closed stays open.
+  const bool is_closing = scan_start_ == last_lsn_;
+  if (!has_open_page_ || is_closing || has_covered_page_) return;
   const uint64_t room = room_locked();
   const bool fits = room >= kRecordHeaderSize + align_up(filler_.size(), 8) &&
                     room + kRecordHeaderSize <= available_locked();

@@ -256,7 +256,6 @@ void Journal::learn_numbers(std::span<const PageRef> pages, MutableBytes memory)
     const auto part = rest.first(count);
     rest = rest.subspan(count);
     if (!pages_.read_places(part, memory)) continue;
-    const SharedLock lock(metadata_lock_);
     size_t at = 0;
     for (MetadataPage* page : part) {
       page->number_to_follow_ = number_to_follow(memory.subspan(at, page->bytes_.size()));

@@ -245,10 +245,6 @@ PageRef PageCache::create(const MetadataStreamRef& stream, uint64_t index) {
   if (place == nullptr) {
     size_bytes_ += page->bytes_.size();
   } else {
-    // What the running checkpoint has yet to write will take the next number.
-    if (!place->pending_ && place->image_ == nullptr && place->place_ == page->place_) {
-      page->number_to_follow_ = place->number_to_follow_;
-    }
     page->replaced_ = place;
     page->replaced_was_dirty_ = place->dirty_;
     place->dirty_ = false;
@@ -265,8 +261,7 @@ PageRef PageCache::create_record(const MetadataStreamRef& stream, uint64_t index
   init.record_number = index;
   ondisk::format_file_record(page->bytes_, init);
   ByteVector on_device = page->bytes_;
-  protect(on_device);
-  page->number_to_follow_ = number_to_follow(on_device);
+  page->number_to_follow_ = protect_after(on_device, update_sequence_number(on_device));
   return insert(std::move(page));
 }
 

@@ -57,8 +57,6 @@ struct PagePlace {
   std::vector<Lcn> lcns;
   uint32_t offset_in_cluster = 0;
   Vcn first_vcn;
-
-  friend bool operator==(const PagePlace&, const PagePlace&) = default;
 };
 
 class MetadataPage {
@@ -98,7 +96,7 @@ class MetadataPage {
   bool pending_ = false;          // the running checkpoint will copy it
   uint64_t imaged_interval_ = 0;  // the log has held the whole page since its start or later
   std::unique_ptr<Image> image_;
-  std::optional<uint16_t> number_to_follow_;  // of what the device holds; none: nobody has looked
+  std::optional<uint16_t> number_to_follow_;  // of what the device holds; none: not looked at
   std::atomic<bool> used_{true};              // for eviction
   std::atomic<uint64_t> changes_{0};
   // Until the transaction that created the page ends: what it took the place of.

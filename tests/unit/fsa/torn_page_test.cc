@@ -9,6 +9,8 @@ namespace {
 
 class TornPageTest : public ::testing::TestWithParam<uint32_t> {
  protected:
+  static constexpr int kFiles = 300;
+
   TornPageTest() : s_(OpenedStore::Shape{.cluster_size = GetParam()}) { begin(); }
 
   /// What is on the device is in order so far.
@@ -54,12 +56,11 @@ class TornPageTest : public ::testing::TestWithParam<uint32_t> {
 
 TEST_P(TornPageTest, NewRecordsAndIndexBlocksShowIt) {
   const FilePtr directory = s_.make(*root(), u"directory", FileKind::Directory);
-  fill(*directory, 300);
+  fill(*directory, kFiles);
   expect_seen();
 }
 
 TEST_P(TornPageTest, ThoseThatAreUsedAgainShowIt) {
-  constexpr int kFiles = 300;
   const FilePtr first = s_.make(*root(), u"first", FileKind::Directory);
   fill(*first, kFiles);
   expect_seen();
@@ -77,7 +78,6 @@ TEST_P(TornPageTest, ThoseThatAreUsedAgainShowIt) {
 }
 
 TEST_P(TornPageTest, ThoseThatWereReadShowIt) {
-  constexpr int kFiles = 300;
   {
     const FilePtr directory = s_.make(*root(), u"directory", FileKind::Directory);
     fill(*directory, kFiles);
@@ -95,7 +95,7 @@ TEST_P(TornPageTest, ThoseThatWereReadShowIt) {
 
 TEST_P(TornPageTest, WhatARecoveryWritesShowsIt) {
   const FilePtr directory = s_.make(*root(), u"directory", FileKind::Directory);
-  fill(*directory, 300);
+  fill(*directory, kFiles);
   s_.crash();
   expect_seen();
 }
