@@ -5,7 +5,7 @@
 #include <string>
 
 #include "tests/crash/power_cut.h"
-#include "tests/crash/workload.h"
+#include "tests/crash/run.h"
 
 namespace ntfs::crash {
 

@@ -1,6 +1,7 @@
 // The crash rig: runs workloads on a device that records what it is told, makes the images that
-// power cuts would have left, recovers and judges each (judge.h says by what rule).
-// The last line of the output is "N images, N failures"; the exit code is 1 when there were any.
+// power cuts would have left, recovers and judges each (judge.h says by what rule, run.h for
+// several threads). The last line of the output is "N images, N failures"; the exit code is 1 when
+// there were any.
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -131,10 +132,11 @@ class Worker {
     const uint32_t sector = start.shape.sector_size;
     const bool is_matrix = name.starts_with(kMatrix);
     if (is_matrix) ++board->matrix_workloads;
-    const auto cuts = is_matrix && limit != 0 ? every_cut(run.recording, sector, run.began[0])
-                                              : choose_cuts(run.recording, sector, limit, random());
+    const auto cuts = is_matrix && limit != 0
+                          ? every_cut(run.recording, sector, run.strands[0].spans[0].began.calls)
+                          : choose_cuts(run.recording, sector, limit, random());
     for (const PowerCut& cut : cuts) {
-      const auto crashed = disks.make(cut, run.window(cut.call).promised);
+      const auto crashed = disks.make(cut, run.promise(cut.call));
       if (crashed == nullptr) continue;
       Trial::Extras extras;
       if (random() % kRecrashOneIn == 0) extras.recrashes = kRecrashes;
@@ -273,6 +275,12 @@ void run_all(const Options& options, const Schedule& schedule) {
   }
 }
 
+void print(const std::vector<Operation>& operations) {
+  for (size_t i = 0; i < operations.size(); ++i) {
+    fmt::print("  {:3} {}\n", i + 1, operations[i].to_text());
+  }
+}
+
 int replay(const Options& options) {
   const auto name = Case::parse(options.replay);
   const std::string workload_name = name ? name->workload : options.replay;
@@ -281,8 +289,10 @@ int replay(const Options& options) {
     fmt::print("crash_test: '{}' is no case\n", options.replay);
     return 64;
   }
-  for (size_t i = 0; i < workload->operations.size(); ++i) {
-    fmt::print("  {:3} {}\n", i + 1, workload->operations[i].to_text());
+  print(workload->operations);
+  for (const auto& operations : workload->threads) {
+    fmt::print("side by side with the others:\n");
+    print(operations);
   }
   const Start start(workload->shape);
   const Run run = run_workload(*workload, start);
@@ -296,9 +306,12 @@ int replay(const Options& options) {
     return wrong.empty() ? 0 : 1;
   }
   const size_t call = name->cuts[0].call;
-  const Window window = run.window(call);
-  fmt::print("promised: state {}; latest: {}; call {} of {}\n", window.promised, window.latest,
-             call, run.recording.calls.size());
+  fmt::print("call {} of {}\n", call, run.recording.calls.size());
+  const auto windows = run.windows(call);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    fmt::print("{}: promised: state {}; latest: {}\n", run.strands[i].directory,
+               windows[i].promised, windows[i].latest);
+  }
   CutDisks disks(start.disk, run.recording, start.shape.sector_size);
   const auto crashed = disks.make(name->cuts[0], 0);
   Trial trial(start, run, announce);
@@ -325,6 +338,7 @@ int collect(const Options& options) {
     const auto workload = make_workload(name);
     // The peers refuse volumes that count references, as they should.
     if (!workload || workload->shape.sector_size != 512 || workload->shape.reflink) continue;
+    if (!workload->threads.empty()) continue;  // not the same each time
     const Start& start = starts.of(workload->shape);
     const Run run = run_workload(*workload, start);
     if (!start.failure.empty() || !run.failure.empty()) continue;  // failures of the trial proper

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "core/check/check.h"
 #include "tests/crash/guard.h"
@@ -170,25 +169,30 @@ Result<Tree> read_tree(ObjectStore& store) {
   return std::move(reader.tree);
 }
 
-std::string judge(const History& history, const Window& window, const Tree& found) {
+std::vector<size_t> possible_states(const History& history, const Window& window, const Tree& found,
+                                    std::string& wrong) {
   const uint64_t hash = hash_of(found.listing);
-  std::optional<std::string> wrong;
+  std::vector<size_t> states;
   const std::map<std::string, uint32_t>* judged = nullptr;
+  wrong.clear();
   for (size_t state = window.promised; state <= window.latest; ++state) {
     const History::Names& names = history.names(state);
-    if (names.hash != hash || judged == names.files.get()) continue;
-    judged = names.files.get();
-    wrong = judge_contents(history, window, *judged, found);
-    if (wrong->empty()) return {};
+    if (names.hash != hash) continue;
+    if (judged != names.files.get()) {
+      judged = names.files.get();
+      wrong = judge_contents(history, window, *judged, found);
+    }
+    if (wrong.empty()) states.push_back(state);
   }
-  if (wrong) return *wrong;
-  return fmt::format(
+  if (judged != nullptr) return states;
+  wrong = fmt::format(
       "the names are those of no state from {} to {}.\n    against the promised:{}\n    against "
       "the "
       "latest:{}",
       window.promised, window.latest,
       difference(*history.names(window.promised).listing, found.listing),
       difference(*history.names(window.latest).listing, found.listing));
+  return states;
 }
 
 std::string difference(const Tree& expected, const Tree& found) {

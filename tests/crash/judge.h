@@ -32,8 +32,10 @@ struct Tree {
 /// All that a mounted volume shows. Errors: those of the store.
 Result<Tree> read_tree(ObjectStore& store);
 
-/// What is wrong with a tree that was found after a crash; "" when nothing is.
-std::string judge(const History& history, const Window& window, const Tree& found);
+/// The states that a tree which was found after a crash may be in, in order. None: `wrong` says
+/// why.
+std::vector<size_t> possible_states(const History& history, const Window& window, const Tree& found,
+                                    std::string& wrong);
 /// What differs between two trees; "" when nothing does.
 std::string difference(const Tree& expected, const Tree& found);
 

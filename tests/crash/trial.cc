@@ -98,8 +98,7 @@ std::string Trial::try_closed() {
   CutDisks disks(start_.disk, run_.recording, start_.shape.sector_size);
   const auto closed = disks.make({run_.recording.calls.size(), PowerCut::Kind::All, 0, 0}, 0);
   const Recovered whole = recover(*closed, nullptr, 0, 0);
-  const size_t last = run_.operations.size();
-  return whole.failure.empty() ? judge(*run_.history, {last, last}, whole.tree) : whole.failure;
+  return whole.failure.empty() ? run_.judge(run_.last_windows(), whole.tree) : whole.failure;
 }
 
 Outcome Trial::try_image(const Case& name, const DiskImage& crashed, const Extras& extras) {
@@ -112,7 +111,7 @@ Outcome Trial::try_image(const Case& name, const DiskImage& crashed, const Extra
   const Recovered first = recover(disk, extras.recrashes != 0 ? &recording : nullptr, 0, 0);
   outcome.failure = first.failure;
   if (outcome.failure.empty()) {
-    outcome.failure = judge(*run_.history, run_.window(name.cuts[0].call), first.tree);
+    outcome.failure = run_.judge(run_.windows(name.cuts[0].call), first.tree);
   }
   if (!outcome.failure.empty()) return outcome;
   CutDisks disks(crashed, recording, start_.shape.sector_size);

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "tests/crash/power_cut.h"
-#include "tests/crash/workload.h"
+#include "tests/crash/run.h"
 
 namespace ntfs::crash {
 

@@ -6,21 +6,11 @@
 #include <array>
 #include <random>
 
-#include "core/store/format.h"
-
 namespace ntfs::crash {
 
 using Kind = Operation::Kind;
 
-// Running.
-
-ObjectStoreOptions mount_options(const Shape& shape) {
-  ObjectStoreOptions options;
-  options.volume.commit_interval = std::chrono::milliseconds(0);
-  options.volume.cache_bytes = uint64_t{16} << 20;
-  if (shape.discard) options.volume.discard = VolumeOptions::Discard::Yes;
-  return options;
-}
+// What is there at the start.
 
 namespace {
 
@@ -60,97 +50,10 @@ const std::vector<Operation>& tree_at_start() {
   return operations;
 }
 
-/// After each operation: what the commit thread would do.
-Result<> keep_up(ObjectStore& store) {
-  Volume& volume = store.volume();
-  return volume.journal().wants_checkpoint() ? volume.checkpoint() : Result<>();
-}
-
-std::string describe(const Operation& operation, size_t number, const Result<>& done) {
-  return fmt::format("operation {} ({}) gives {}", number, operation.to_text(),
-                     done ? "success" : name_of(done.error()));
-}
-
 }  // namespace
 
-Start::Start(const Shape& wanted) : shape(wanted), disk(wanted.size_bytes, kNeverWritten) {
-  RecordingDevice device(disk, shape.sector_size, nullptr);
-  FormatOptions options;
-  options.cluster_size = shape.cluster_size;
-  options.sector_size = shape.sector_size;
-  options.record_size = shape.record_size;
-  options.log_size = shape.log_bytes;
-  options.reflink = shape.reflink;
-  options.usn_size = 0;
-  options.serial = 1;
-  const auto formatted = format_volume(device, options);
-  if (!formatted) {
-    failure = "format: " + format_refusal(options, device.size_bytes());
-    return;
-  }
-  std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(shape), why_not);
-  if (!store) {
-    failure = "mount: " + why_not;
-    return;
-  }
-  Performer performer(**store);
-  const auto& operations = shape.tree == Shape::Tree::Names ? tree_at_start() : forms_at_start();
-  for (size_t i = 0; i < operations.size() && failure.empty(); ++i) {
-    const Operation& operation = operations[i];
-    const auto done = performer.perform(operation, i);
-    if (!done || !model.apply(operation, i)) failure = describe(operation, i, done);
-  }
-  if (failure.empty()) failure = (*store)->dismount() ? device.unseen_mix() : "dismount";
-}
-
-Window Run::window(size_t call) const {
-  Window window;
-  for (size_t i = 0; i < operations.size(); ++i) {
-    if (began[i] <= call) window.latest = i + 1;
-    const Operation& operation = operations[i];
-    const bool promises = operation.kind == Kind::Fsync || operation.kind == Kind::Checkpoint ||
-                          (operation.kind == Kind::WriteByOpen &&
-                           operation.target.starts_with(WriteByOpenText::WriteThrough));
-    if (promises && succeeded[i] && ended[i] <= call) window.promised = i + 1;
-  }
-  return window;
-}
-
-Run run_workload(const Workload& workload, const Start& start) {
-  Run run;
-  run.operations = workload.operations;
-  run.history = std::make_unique<History>(start.model);
-  Model model = start.model;
-  DiskImage disk(&start.disk);
-  RecordingDevice device(disk, start.shape.sector_size, &run.recording);
-  std::string why_not;
-  auto store = ObjectStore::mount(device, mount_options(start.shape), why_not);
-  if (!store) {
-    run.failure = "mount: " + why_not;
-    return run;
-  }
-  Performer performer(**store);
-  // Numbers tell the bytes of one write from those of another, and of the tree at the start.
-  const size_t first_number = tree_at_start().size();
-  for (size_t i = 0; i < workload.operations.size(); ++i) {
-    const Operation& operation = workload.operations[i];
-    run.began.push_back(device.count_calls());
-    auto done = performer.perform(operation, first_number + i);
-    const bool is_full = !done && done.error() == NtStatus::DiskFull &&
-                         workload.bounds == Workload::Bounds::MayFillUp;
-    if (!is_full && model.apply(operation, first_number + i) != done.has_value()) {
-      run.failure = describe(operation, i, done);
-      return run;
-    }
-    run.succeeded.push_back(done.has_value());
-    if (done) done = keep_up(**store);
-    run.ended.push_back(device.count_calls());
-    run.history->add(model);
-  }
-  performer.finish();
-  run.failure = (*store)->dismount() ? device.unseen_mix() : "dismount";
-  return run;
+const std::vector<Operation>& operations_at_start(Shape::Tree tree) {
+  return tree == Shape::Tree::Names ? tree_at_start() : forms_at_start();
 }
 
 // One and two operations.
@@ -574,6 +477,19 @@ void make_mixed(Workload& workload, Model& model, Dice& dice) {
   for (size_t i = 0; i < count; ++i) add(workload, model, random_step(dice, model));
 }
 
+/// Each thread chooses by what it has made in its directory.
+void make_threads(Workload& workload, Model& model, Dice& dice) {
+  workload.shape.size_bytes *= 2;
+  const size_t count = 2 + dice.below(3);
+  for (size_t i = 0; i < count; ++i) {
+    add(workload, model, {Kind::MakeDirectory, directory_of_thread(i), "", 0, 0});
+    Workload own;
+    Model tree;
+    make_mixed(own, tree, dice);
+    workload.threads.push_back(std::move(own.operations));
+  }
+}
+
 /// Long names fill index blocks soon; many files let $MFT grow.
 void make_splits(Workload& workload, Model& model, Dice& dice) {
   const size_t count = 60 + dice.below(120);
@@ -755,15 +671,16 @@ struct RandomKind {
   std::string_view name;
   void (*make)(Workload&, Model&, Dice&);
 };
-constexpr std::array<RandomKind, 9> kRandomKinds = {{{"mixed", make_mixed},
-                                                     {"splits", make_splits},
-                                                     {"links", make_links},
-                                                     {"wrap", make_wrap},
-                                                     {"big", make_big},
-                                                     {"full", make_full},
-                                                     {"clones", make_clones},
-                                                     {"packed", make_packed},
-                                                     {"guarded", make_guarded}}};
+constexpr std::array<RandomKind, 10> kRandomKinds = {{{"mixed", make_mixed},
+                                                      {"splits", make_splits},
+                                                      {"links", make_links},
+                                                      {"wrap", make_wrap},
+                                                      {"big", make_big},
+                                                      {"full", make_full},
+                                                      {"clones", make_clones},
+                                                      {"packed", make_packed},
+                                                      {"guarded", make_guarded},
+                                                      {"threads", make_threads}}};
 
 Shape random_shape(Dice& dice) {
   Shape shape;
@@ -789,6 +706,8 @@ Operation random_operation(const Model& model, uint64_t seed) {
   Dice dice(seed);
   return random_step(dice, model);
 }
+
+std::string directory_of_thread(size_t thread) { return fmt::format("T{}", thread); }
 
 std::vector<std::string> random_kinds() {
   std::vector<std::string> names;

@@ -1,13 +1,11 @@
 #pragma once
 
-// Workloads: a volume, a sequence of operations on it, and the record of what the device saw.
+// Workloads: a volume, and sequences of operations on it.
 
-#include <memory>
 #include <optional>
 #include <string>
 
-#include "tests/crash/judge.h"
-#include "tests/crash/recording_device.h"
+#include "tests/crash/model.h"
 
 namespace ntfs::crash {
 
@@ -29,14 +27,22 @@ struct Shape {
 ///   pair-A-B-END-CLUSTER     operations A and B of the table (B "x": none), then END
 ///   synced-A-B-END-CLUSTER   small write A, fsync, operation B, END
 ///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
-///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed, guarded
+///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed, guarded,
+///              threads
 struct Workload {
   enum class Bounds { None, MayFillUp };
   std::string name;
   Shape shape;
   std::vector<Operation> operations;
+  /// After those, side by side; the paths of each lead on from its directory_of_thread().
+  std::vector<std::vector<Operation>> threads;
   Bounds bounds = Bounds::None;
 };
+
+/// What is there at the start is made by these.
+const std::vector<Operation>& operations_at_start(Shape::Tree tree);
+
+std::string directory_of_thread(size_t thread);
 
 /// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint;
 /// and of a small write, an fsync, and an operation.
@@ -50,33 +56,5 @@ std::optional<Workload> make_workload(const std::string& name);
 
 /// One random operation for the tree that the model shows now.
 Operation random_operation(const Model& model, uint64_t seed);
-
-/// How the rig mounts: deterministic, no thread of the store's does anything by itself.
-ObjectStoreOptions mount_options(const Shape& shape);
-
-/// A volume with a small tree, closed. The same for all workloads of a shape.
-struct Start {
-  Start(const Shape& shape);
-  Shape shape;
-  DiskImage disk;
-  Model model;
-  std::string failure;  ///< "" unless making it failed
-};
-
-/// A workload that was run on a device which recorded it, up to the end of a clean close.
-struct Run {
-  Recording recording;
-  std::vector<Operation> operations;
-  std::unique_ptr<History> history;
-  /// Calls of the device before the operation with that number began, and when it had ended.
-  std::vector<size_t> began;
-  std::vector<size_t> ended;
-  std::vector<bool> succeeded;
-  std::string failure;  ///< the store and the model disagreed, without any crash
-
-  /// What a crash in that call may leave.
-  Window window(size_t call) const;
-};
-Run run_workload(const Workload& workload, const Start& start);
 
 }  // namespace ntfs::crash
