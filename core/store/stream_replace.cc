@@ -5,6 +5,7 @@
 
 #include "core/store/attributes.h"
 #include "core/store/stream.h"
+#include "core/store/stream_flight.h"
 #include "core/store/volume.h"
 
 namespace ntfs {
@@ -16,8 +17,8 @@ namespace {
 constexpr size_t kSmallValue = 256;
 /// A value of the largest size in clusters of the smallest.
 constexpr size_t kMostRuns = Stream::kMostReplaced / 512;
-/// More runs than this are not freed in the same transaction: the stream is cut before.
-constexpr size_t kMostRunsAtOnce = 64;
+/// More are not freed in one transaction: 64 pages of $Bitmap.
+constexpr uint64_t kMostClustersFreed = uint64_t{64} * 4096 * 8;
 }  // namespace
 
 /// What the stream will hold.
@@ -81,10 +82,13 @@ Result<> Stream::claim(Replacement& replacement) {
   return written;
 }
 
-/// Leaves few enough runs to be freed at once.
+/// Cuts what is too long to be freed at once; such a stream was written by opens. And what is
+/// shared: each of its clusters may change several counts.
 Result<> Stream::cut_long_runs() {
-  if (runs_.runs().size() <= kMostRunsAtOnce && volume_.refcounts() == nullptr) return {};
-  return runs_.empty() ? Result<>() : cut_runs(0, Vcn(0));
+  const uint64_t clusters = runs_.end().raw();
+  const bool is_short = runs_.runs().size() <= kMostRuns && clusters <= kMostClustersFreed;
+  if (is_short && count_shared(volume_.refcounts(), runs_, Vcn(0), clusters) == 0) return {};
+  return cut_runs(0, Vcn(0));
 }
 
 Result<> Stream::release_runs(Transaction& transaction) {

@@ -24,11 +24,13 @@ namespace ntfs::testing {
 
 using Tree = std::map<std::string, std::string>;  // path -> kind, links and contents
 
-inline std::unique_ptr<MemoryDevice> make_volume(uint64_t bytes, uint32_t cluster_size) {
+inline std::unique_ptr<MemoryDevice> make_volume(uint64_t bytes, uint32_t cluster_size,
+                                                 bool reflink = false) {
   auto device = std::make_unique<MemoryDevice>(bytes);
   FormatOptions options;
   options.cluster_size = cluster_size;
   options.content = DeviceContent::Zeroed;
+  options.reflink = reflink;
   EXPECT_TRUE(format_volume(*device, options));
   return device;
 }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <random>
+#include <set>
 
 #include "tests/support/sanitized.h"
 #include "tests/unit/store/crashed_volume.h"
@@ -223,6 +224,50 @@ TEST(Recovery, TakesBackATransactionThatWasCutAnywhere) {
       }
       if (HasFailure()) return;
     }
+  }
+}
+
+/// The values of the stream where the log ends behind each record of what `act` logs; -1: none.
+std::set<int64_t> sizes_at_cuts(MemoryDevice& device,
+                                const std::function<void(ObjectStore&)>& act) {
+  const auto store = mount(device);
+  EXPECT_TRUE(store->flush());
+  const lfs::Lsn begin = CrashedLog(device).last_lsn();
+  act(*store);
+  EXPECT_TRUE(store->flush());
+  std::set<int64_t> sizes;
+  for (const LogPosition& position : CrashedLog(device).positions(begin)) {
+    const auto cut = device.clone();
+    CrashedLog(*cut).cut_behind(position);
+    const auto again = mount(*cut);
+    const auto value = again->read_stream(*at(*again, u"file"), u"stream");
+    EXPECT_TRUE(value || value.error() == NtStatus::ObjectNameNotFound);
+    sizes.insert(value ? static_cast<int64_t>(value->size()) : -1);
+  }
+  return sizes;
+}
+
+TEST(Recovery, ShowsAStreamsOldValueOrItsNewOne) {
+  for (const bool reflink : {false, true}) {
+    SCOPED_TRACE(reflink);
+    const auto device = testing::make_volume(32 << 20, 4096, reflink);
+    {
+      const auto store = mount(*device);
+      create(*store, store->root(), u"file");
+      ASSERT_TRUE(store->set_stream(*at(*store, u"file"), u"stream", ByteVector(5000)));
+      ASSERT_TRUE(store->dismount());
+    }
+    const auto removed = device->clone();
+    EXPECT_EQ(sizes_at_cuts(*device,
+                            [](ObjectStore& s) {
+                              const ByteVector value(12000);
+                              EXPECT_TRUE(s.set_stream(*at(s, u"file"), u"stream", value));
+                            }),
+              (std::set<int64_t>{5000, 12000}));
+    EXPECT_EQ(sizes_at_cuts(
+                  *removed,
+                  [](ObjectStore& s) { EXPECT_TRUE(s.remove_stream(*at(s, u"file"), u"stream")); }),
+              (std::set<int64_t>{-1, 5000}));
   }
 }
 
