@@ -271,7 +271,7 @@ Result<> Journal::write_snapshot(Snapshot& snapshot) {
             [&](const PageRef& a, const PageRef& b) { return key(a) < key(b); });
   size_t total_bytes = 0;
   for (const PageRef& page : snapshot.pages) total_bytes += page->bytes_.size();
-  AlignedBuffer buffer(std::min(total_bytes, kCheckpointBytes));
+  AlignedBuffer buffer = device_.allocate(std::min(total_bytes, kCheckpointBytes));
   learn_numbers(snapshot.pages, buffer.bytes());
   std::vector<IoRequest> writes;
   for (size_t first = 0; first < snapshot.pages.size();) {

@@ -305,7 +305,7 @@ Result<> Mft::format_records(const Runlist& runs, uint64_t first_record, uint64_
   const uint64_t unit = std::max(record_size, cluster);
   const uint64_t from = first_record * record_size;
   const uint64_t to = end_record * record_size;
-  AlignedBuffer buffer(align_up(to, unit) - align_down(from, unit));
+  AlignedBuffer buffer = volume_.device().allocate(align_up(to, unit) - align_down(from, unit));
   const uint64_t base = align_down(from, unit);
   if (base < from) {
     // The cluster holds older records, which only the page cache knows as they are.
