@@ -91,10 +91,19 @@ Result<> Performer::create(const Operation& operation) {
   return {};
 }
 
+/// By an open, as most programs do, or without one, as truncate(2) does.
 Result<> Performer::change_data(const Operation& operation, size_t number) {
+  const FilePtr file = TRY(find(operation.path));
+  if (number % 2 == 0) return change_data(file, operation, number);
+  TRY(store_.open(*file));
+  const auto done = change_data(file, operation, number);
+  store_.close(file);
+  return done;
+}
+
+Result<> Performer::change_data(const FilePtr& file, const Operation& operation, size_t number) {
   using Kind = Operation::Kind;
   using KeepSize = ObjectStore::KeepSize;
-  const FilePtr file = TRY(find(operation.path));
   const FileKind kind = TRY(store_.query_information(*file))
   .kind;
   // The kernel asks for data of regular files only.

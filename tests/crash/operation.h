@@ -101,6 +101,7 @@ class Performer {
   Result<> clone(const Operation& operation);
   Result<> set_link(const Operation& operation);
   Result<> change_data(const Operation& operation, size_t number);
+  Result<> change_data(const FilePtr& file, const Operation& operation, size_t number);
   Result<> change_attributes(const Operation& operation, size_t number);
   Result<> write_by_open(const Operation& operation, size_t number);
   Result<> change_names(const Operation& operation);
