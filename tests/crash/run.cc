@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -141,7 +142,7 @@ class Runner {
         return;
       }
       span.succeeded = done.has_value();
-      if (done) done = keep_up(store_);
+      if (done && !keep_up(store_)) strand.failure = fmt::format("a checkpoint after {} fails", i);
       span.ended = now();
       strand.spans.push_back(span);
       strand.history->add(model);
@@ -192,7 +193,7 @@ Run run_workload(const Workload& workload, const Start& start) {
   Run run;
   DiskImage disk(&start.disk);
   RecordingDevice device(disk, start.shape.sector_size, &run.recording);
-  SlowDevice slow(device, std::random_device()());
+  SlowDevice slow(device, std::hash<std::string>()(workload.name));
   ObjectStoreOptions options = mount_options(start.shape);
   const bool has_threads = !workload.threads.empty();
   if (has_threads) options.volume.commit_interval = std::chrono::milliseconds(5);

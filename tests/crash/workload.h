@@ -28,7 +28,7 @@ struct Shape {
 ///   synced-A-B-END-CLUSTER   small write A, fsync, operation B, END
 ///   matrix-HOW-WHERE-FORM-COUNT-CLUSTER   one write by an open
 ///   KIND-SEED                KIND: mixed, splits, links, wrap, big, full, clones, packed, guarded,
-///              threads
+///                           threads (which meet in other places each time)
 struct Workload {
   enum class Bounds { None, MayFillUp };
   std::string name;

@@ -227,7 +227,7 @@ TEST(Recovery, TakesBackATransactionThatWasCutAnywhere) {
   }
 }
 
-/// The values of the stream where the log ends behind each record of what `act` logs; -1: none.
+/// The sizes of the stream where the log ends behind each record of what `act` logs; -1: none.
 std::set<int64_t> sizes_at_cuts(MemoryDevice& device,
                                 const std::function<void(ObjectStore&)>& act) {
   const auto store = mount(device);
@@ -269,6 +269,40 @@ TEST(Recovery, ShowsAStreamsOldValueOrItsNewOne) {
                   [](ObjectStore& s) { EXPECT_TRUE(s.remove_stream(*at(s, u"file"), u"stream")); }),
               (std::set<int64_t>{-1, 5000}));
   }
+}
+
+// With a small log; many runs are freed and taken in the same transaction.
+TEST(Recovery, AValueOfARunForEachClusterComesAndGoesAtOnce) {
+  constexpr uint64_t kCluster = 512;
+  MemoryDevice device(8 << 20);
+  FormatOptions options;
+  options.cluster_size = kCluster;
+  options.content = DeviceContent::Zeroed;
+  options.log_size = 256 << 10;
+  ASSERT_TRUE(format_volume(device, options));
+  const auto store = mount(device);
+  const FilePtr file = create(*store, store->root(), u"file");
+  const FilePtr rest = create(*store, store->root(), u"rest");
+  for (int i = 0; i < 2400; ++i) {
+    const FilePtr small = create(*store, store->root(), numbered("small", i));
+    ASSERT_TRUE(store->allocate(*small, 0, kCluster, Stream::KeepSize::Yes));
+  }
+  uint64_t end = 0;
+  for (uint64_t step = 4096 * kCluster; step >= kCluster; step /= 2) {
+    while (store->allocate(*rest, end, step, Stream::KeepSize::Yes)) end += step;
+  }
+  for (int i = 0; i < 2400; i += 2) {
+    ASSERT_TRUE(store->remove(*store->root(), numbered("small", i), ObjectStore::RemoveKind::File));
+  }
+  ASSERT_TRUE(store->volume().checkpoint());  // now the clusters of the small files are free
+  const ByteVector value(64 << 10);
+  for (const auto* name : {u"a", u"b", u"c", u"stream", u"stream"}) {
+    ASSERT_TRUE(store->set_stream(*file, name, value)) << ondisk::to_display(name);
+  }
+  EXPECT_GT(file->named_stream(u"stream")->runs()->runs().size(), 100u);
+  ASSERT_TRUE(store->remove_stream(*file, u"stream"));
+  ASSERT_TRUE(store->dismount());
+  checked_tree(device);
 }
 
 /// Bytes of the device that are no part of its log, of one of two versions each.
