@@ -165,8 +165,8 @@ class LogFile {
   }
   uint64_t maximum_record_bytes() const;
   /// Asked, by one thread at a time, to advance bases when the log is full; then the call that
-  /// found it full is tried once more. Others that find it full meanwhile wait. Inside the handler,
-  /// a full log gives LogFullHandlerInProgress. To be set before the log is used.
+  /// found it full is tried once more. Others that need room wait until it has been. Inside the
+  /// handler, a full log gives LogFullHandlerInProgress. To be set before the log is used.
   void set_full_handler(std::function<void()> handler) { full_handler_ = std::move(handler); }
 
   /// Returns when the record at `lsn` and all before it are on stable storage. Everything appended
@@ -315,8 +315,7 @@ class LogFile {
   void note_pending_locked() REQUIRES(mutex_);
   std::chrono::milliseconds time_to_flush_locked() const REQUIRES(mutex_);
 
-  Result<> make_room(int attempt) EXCLUDES(mutex_, restart_mutex_);
-  Result<> call_full_handler() EXCLUDES(mutex_);
+  Result<> make_room(bool ask, bool is_in_handler) EXCLUDES(mutex_, restart_mutex_);
   void change_locked(uint16_t client, const SpaceChange& change) REQUIRES(mutex_);
   void spend_held_locked(uint16_t client, uint64_t bytes) REQUIRES(mutex_);
   void refill_held_locked() REQUIRES(mutex_);
@@ -343,7 +342,7 @@ class LogFile {
   mutable Mutex mutex_{LockRank::Log};
   ConditionVariable io_done_;
   ConditionVariable flush_due_;
-  ConditionVariable handler_done_;
+  ConditionVariable room_made_;
   bool io_busy_ GUARDED_BY(mutex_) = false;
   uint64_t flush_number_ GUARDED_BY(mutex_) = 0;       ///< of the flush that began last
   Lsn flush_cut_ GUARDED_BY(mutex_);                   ///< the last record that it writes
@@ -375,8 +374,7 @@ class LogFile {
   std::array<Lsn, 2> page_oldest_ GUARDED_BY(mutex_);  ///< oldest LSN of each restart page on disk
   Lsn scan_start_ GUARDED_BY(mutex_);                  ///< current LSN of the next restart page
   uint64_t scan_start_bytes_ GUARDED_BY(mutex_) = 0;   ///< client data of the record there
-  bool handler_runs_ GUARDED_BY(mutex_) = false;
-  std::thread::id handler_thread_ GUARDED_BY(mutex_);
+  std::thread::id room_maker_ GUARDED_BY(mutex_);      ///< who found the log full and has the turn
   bool stopping_ GUARDED_BY(mutex_) = false;
 
   // Owned by whoever has set io_busy_.

@@ -133,65 +133,64 @@ Result<Appended> LogFile::execute(uint16_t client, const Record* record,
   const uint64_t data_bytes = record != nullptr ? record->data_bytes() : 0;
   const uint64_t cost = record != nullptr ? cost_of(data_bytes) : 0;
   ASSERT(data_bytes <= maximum_record_bytes());
-  for (int attempt = 0;; ++attempt) {
-    {
-      MutexLock lock(mutex_);
-      if (failure_ != NtStatus::Success) return failure_;
-      const Client& owner = clients_[client];
-      if (record != nullptr && std::max(record->previous, record->undo_next) > owner.last) {
-        return NtStatus::InvalidParameter;
-      }
-      ASSERT(change.given_up_bytes <= owner.reserved_bytes &&
-             change.given_up_records <= owner.reserved_records);
-      // What is given up pays first, so that a reserved record never meets a full log.
-      const uint64_t wanted = change.taken_bytes + cost;
-      if (wanted <= change.given_up_bytes + available_locked()) {
-        Appended result;
-        if (record != nullptr) {
-          result.lsn = append_locked(client, RecordType::Client, *record, data_bytes);
-        }
-        change_locked(client, change);
-        result.next = next_locked();
-        if (record != nullptr) note_pending_locked();
-        return result;
-      }
+  const auto run_locked = [&]() REQUIRES(mutex_) -> Result<Appended> {
+    if (failure_ != NtStatus::Success) return failure_;
+    const Client& owner = clients_[client];
+    if (record != nullptr && std::max(record->previous, record->undo_next) > owner.last) {
+      return NtStatus::InvalidParameter;
     }
-    TRY(make_room(attempt));
+    ASSERT(change.given_up_bytes <= owner.reserved_bytes &&
+           change.given_up_records <= owner.reserved_records);
+    // What is given up pays first, so that a reserved record never meets a full log.
+    if (change.taken_bytes + cost > change.given_up_bytes + available_locked()) {
+      return NtStatus::LogFileFull;
+    }
+    Appended result;
+    if (record != nullptr) {
+      result.lsn = append_locked(client, RecordType::Client, *record, data_bytes);
+    }
+    change_locked(client, change);
+    result.next = next_locked();
+    if (record != nullptr) note_pending_locked();
+    return result;
+  };
+
+  MutexLock lock(mutex_);
+  const std::thread::id self = std::this_thread::get_id();
+  // Nobody takes the room that another thread makes for itself.
+  if (change.taken_bytes + cost > change.given_up_bytes) {
+    while (room_maker_ != std::thread::id() && room_maker_ != self) room_made_.wait(mutex_);
   }
+  Result<Appended> done = run_locked();
+  if (kind_ == LogKind::Volume || done || done.error() != NtStatus::LogFileFull) return done;
+  const bool is_in_handler = room_maker_ == self;
+  room_maker_ = self;
+  for (const bool ask : {false, true}) {
+    mutex_.unlock();
+    const Result<> made = make_room(ask, is_in_handler);
+    mutex_.lock();
+    done = made ? run_locked() : Result<Appended>(made.error());
+    if (done || done.error() != NtStatus::LogFileFull) break;
+  }
+  if (!is_in_handler) {
+    room_maker_ = std::thread::id();
+    room_made_.notify_all();
+  }
+  return done;
 }
 
-/// Before a full log is reported: bases that only memory knows, then the handler.
-Result<> LogFile::make_room(int attempt) {
-  if (attempt > 1 || kind_ == LogKind::Volume) return NtStatus::LogFileFull;
-  if (attempt == 1) {
+/// Writes bases that only memory knows; before that asks the handler, if `ask`.
+Result<> LogFile::make_room(bool ask, bool is_in_handler) {
+  if (ask) {
     if (!full_handler_) return NtStatus::LogFileFull;
-    TRY(call_full_handler());
+    if (is_in_handler) return NtStatus::LogFullHandlerInProgress;
+    full_handler_();
   }
   {
     MutexLock lock(mutex_);
     if (oldest_base_locked() <= base_locked()) return {};
   }
   return write_bases();
-}
-
-Result<> LogFile::call_full_handler() {
-  {
-    MutexLock lock(mutex_);
-    if (handler_runs_ && handler_thread_ == std::this_thread::get_id()) {
-      return NtStatus::LogFullHandlerInProgress;
-    }
-    if (handler_runs_) {
-      while (handler_runs_) handler_done_.wait(mutex_);
-      return {};
-    }
-    handler_runs_ = true;
-    handler_thread_ = std::this_thread::get_id();
-  }
-  full_handler_();
-  MutexLock lock(mutex_);
-  handler_runs_ = false;
-  handler_done_.notify_all();
-  return {};
 }
 
 void LogFile::release(uint16_t client, const SpaceChange& change) {

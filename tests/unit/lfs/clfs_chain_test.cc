@@ -407,14 +407,14 @@ TEST_F(Clfs, C90_OneThreadAtATimeMakesRoomInAFullLog) {
     --running;
   });
   std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
+  for (int t = 0; t < 16; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 300; ++i) EXPECT_TRUE(append_size(1000).has_value());
+      for (int i = 0; i < 100; ++i) EXPECT_TRUE(append_size(5000).has_value());
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(nested);
-  EXPECT_GT(calls, 4);
+  EXPECT_GT(calls, 16);
   // A handler that frees nothing: the log stays full.
   log_->set_full_handler([] {});
   while (available() >= cost(1000)) ASSERT_TRUE(append_size(1000).has_value());
