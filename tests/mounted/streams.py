@@ -13,14 +13,13 @@ import mmap
 import os
 import random
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 
 import volume
 from cases import CaseSkipped, Suite, expect, expect_equal
-from volume import KIB, MIB, PROGRAM, Ntfs3g, mounted, run, wait_until
+from volume import KIB, MIB, PROGRAM, Ntfs3g, killed, mounted, run
 
 UNIT = 64 * KIB
 LONGEST = 64 * KIB  # of a value
@@ -502,27 +501,11 @@ def journal(work):
 # Crashes.
 
 
-@contextlib.contextmanager
-def killed(image, directory, options):
-    """Mounted; the daemon is killed at the end."""
-    os.makedirs(directory, exist_ok=True)
-    more = ["-o", options] if options else []
-    server = subprocess.Popen(
-        [PROGRAM, "mount", "-f", image, directory, *more], stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: volume.is_mounted(directory), "mounted")
-        yield
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait(timeout=60)
-        volume.force_unmount(directory)
-
-
 def crash(work):
     """What fsync answered for is there."""
     image = make(work, "crash")
     place = os.path.join(work, "crashed")
+    os.mkdir(place)
     files = {"one": values(21), "below": values(22)}
     with killed(image, place, ""):
         make_files(place, files, "xattr")

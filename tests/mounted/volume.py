@@ -193,6 +193,22 @@ def mounted(driver, image, options="", directory=None):
 
 
 @contextlib.contextmanager
+def killed(image, directory, options=""):
+    """Mounted by ntfs-wal while the context lasts; the daemon is killed at its end."""
+    more = ["-o", options] if options else []
+    server = subprocess.Popen(
+        [PROGRAM, "mount", "-f", image, directory, *more], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: is_mounted(directory), "mounted")
+        yield
+    finally:
+        server.kill()
+        server.wait(timeout=60)
+        force_unmount(directory)
+
+
+@contextlib.contextmanager
 def work_directory(prefix):
     path = tempfile.mkdtemp(prefix=f"ntfs-wal-{prefix}-", dir=WORK)
     try:
