@@ -290,9 +290,9 @@ int replay(const Options& options) {
     return 64;
   }
   print(workload->operations);
-  for (const auto& operations : workload->threads) {
-    fmt::print("side by side with the others:\n");
-    print(operations);
+  for (const Workload::Thread& thread : workload->threads) {
+    fmt::print("{}, side by side with the others:\n", thread.prefix);
+    print(thread.operations);
   }
   const Start start(workload->shape);
   const Run run = run_workload(*workload, start);
@@ -309,8 +309,8 @@ int replay(const Options& options) {
   fmt::print("call {} of {}\n", call, run.recording.calls.size());
   const auto windows = run.windows(call);
   for (size_t i = 0; i < windows.size(); ++i) {
-    fmt::print("{}: promised: state {}; latest: {}\n", run.strands[i].directory,
-               windows[i].promised, windows[i].latest);
+    fmt::print("{}: promised: state {}; latest: {}\n", run.strands[i].prefix, windows[i].promised,
+               windows[i].latest);
   }
   CutDisks disks(start.disk, run.recording, start.shape.sector_size);
   const auto crashed = disks.make(name->cuts[0], 0);

@@ -114,12 +114,12 @@ class SlowDevice final : public BlockDevice {
 };
 
 /// Where the operation of a strand leads on the volume.
-Operation inside(const std::string& directory, Operation operation) {
-  if (directory.empty()) return operation;
+Operation behind(const std::string& prefix, Operation operation) {
+  if (operation.path == kCommonFile) return operation;
   const bool has_paths = operation.kind == Kind::Rename || operation.kind == Kind::Exchange ||
                          operation.kind == Kind::Link || operation.kind == Kind::Clone;
-  operation.path = directory + "/" + operation.path;
-  if (has_paths) operation.target = directory + "/" + operation.target;
+  operation.path = prefix + operation.path;
+  if (has_paths) operation.target = prefix + operation.target;
   return operation;
 }
 
@@ -134,7 +134,7 @@ class Runner {
       const Operation& operation = strand.operations[i];
       Strand::Span span;
       span.began = now();
-      auto done = performer.perform(inside(strand.directory, operation), first_number + i);
+      auto done = performer.perform(behind(strand.prefix, operation), first_number + i);
       const bool is_full =
           !done && done.error() == NtStatus::DiskFull && bounds_ == Workload::Bounds::MayFillUp;
       if (!is_full && model.apply(operation, first_number + i) != done.has_value()) {
@@ -158,31 +158,40 @@ class Runner {
   std::atomic<uint64_t> clock_ = 0;
 };
 
+/// What each thread sees of the tree at the start.
+Model common_part(const Model& model) {
+  const std::string path(kCommonFile);
+  const Content content = model.contents().at(model.names().at(path));
+  return Model::of({{path, model.listing().at(path)}}, {{path, content}});
+}
+
 /// Numbers tell the bytes of one write from those of another, and of the tree at the start.
 constexpr size_t kNumbersOfStrand = 10000;
 
 void run_strands(const Workload& workload, const Start& start, ObjectStore& store,
                  const RecordingDevice& device, Run& run) {
   run.strands.resize(1 + workload.threads.size());
+  run.stripe_bytes = workload.stripe_bytes;
   run.strands[0].operations = workload.operations;
   for (size_t i = 0; i < workload.threads.size(); ++i) {
-    run.strands[1 + i].directory = directory_of_thread(i);
-    run.strands[1 + i].operations = workload.threads[i];
+    run.strands[1 + i].prefix = workload.threads[i].prefix;
+    run.strands[1 + i].operations = workload.threads[i].operations;
   }
   Runner runner(store, device, workload.bounds);
   std::vector<Performer> performers(run.strands.size(), Performer(store));
   runner.run(run.strands[0], start.model, performers[0],
-             operations_at_start(Shape::Tree::Names).size());
+             operations_at_start(start.shape.tree).size());
+  const Model common = workload.threads.empty() ? Model() : common_part(start.model);
   std::vector<std::thread> threads;
   for (size_t i = 1; i < run.strands.size(); ++i) {
     threads.emplace_back(
-        [&, i] { runner.run(run.strands[i], Model(), performers[i], i * kNumbersOfStrand); });
+        [&, i] { runner.run(run.strands[i], common, performers[i], i * kNumbersOfStrand); });
   }
   for (std::thread& thread : threads) thread.join();
   for (Performer& performer : performers) performer.finish();
   for (const Strand& strand : run.strands) {
     if (run.failure.empty() && !strand.failure.empty()) {
-      run.failure = strand.directory + ": " + strand.failure;
+      run.failure = strand.prefix + ": " + strand.failure;
     }
   }
 }
@@ -220,17 +229,30 @@ bool promises(const Operation& operation) {
           operation.target.starts_with(WriteByOpenText::WriteThrough));
 }
 
-/// What is in the strand's directory, and in none of the others.
-Tree part_of(const Tree& tree, const Strand& strand, const std::vector<Strand>& strands) {
+}  // namespace
+
+/// The content, with zeros where it is another strand's. The first strand has none of it.
+Content Run::stripes_of(const ByteVector& content, size_t strand) const {
+  auto part = std::make_shared<ByteVector>(content.size());
+  for (size_t at = 0; at < content.size(); at += stripe_bytes) {
+    const size_t owner = 1 + at / stripe_bytes % (strands.size() - 1);
+    const size_t length = std::min<size_t>(stripe_bytes, content.size() - at);
+    if (owner == strand) std::copy_n(content.begin() + at, length, part->begin() + at);
+  }
+  return part;
+}
+
+/// What the strand's paths lead to, and those of no other one.
+Tree Run::part_of(const Tree& tree, size_t strand) const {
   Tree part;
   const auto path_within = [&](const std::string& path) -> std::optional<std::string> {
-    for (const Strand& one : strands) {
-      const std::string prefix = one.directory + "/";
-      if (one.directory.empty() || !path.starts_with(prefix)) continue;
-      if (&one != &strand) return std::nullopt;
-      return path.substr(prefix.size());
+    if (path == kCommonFile) return path;
+    for (size_t i = 1; i < strands.size(); ++i) {
+      const std::string& prefix = strands[i].prefix;
+      if (!path.starts_with(prefix)) continue;
+      return i == strand ? std::optional(path.substr(prefix.size())) : std::nullopt;
     }
-    return strand.directory.empty() ? std::optional(path) : std::nullopt;
+    return strand == 0 ? std::optional(path) : std::nullopt;
   };
   for (const auto& [path, entry] : tree.listing) {
     const auto within = path_within(path);
@@ -238,12 +260,12 @@ Tree part_of(const Tree& tree, const Strand& strand, const std::vector<Strand>& 
     Entry& own = part.listing[*within] = entry;
     own.first_name = path_within(entry.first_name).value_or("of another thread");
     const auto content = tree.contents.find(path);
-    if (content != tree.contents.end()) part.contents[*within] = content->second;
+    if (content == tree.contents.end()) continue;
+    const bool is_common = path == kCommonFile && stripe_bytes != 0;
+    part.contents[*within] = is_common ? stripes_of(*content->second, strand) : content->second;
   }
   return part;
 }
-
-}  // namespace
 
 Window Run::window(const Strand& strand, size_t call) const {
   Window window;
@@ -290,11 +312,11 @@ std::vector<Window> Run::last_windows() const {
 std::string Run::judge(const std::vector<Window>& windows, const Tree& found) const {
   std::vector<std::vector<size_t>> states;
   for (size_t i = 0; i < strands.size(); ++i) {
-    const Tree part = part_of(found, strands[i], strands);
+    const Tree part = part_of(found, i);
     std::string wrong;
     states.push_back(possible_states(*strands[i].history, windows[i], part, wrong));
     if (!states.back().empty()) continue;
-    return strands[i].directory.empty() ? wrong : "in " + strands[i].directory + ", " + wrong;
+    return i == 0 ? wrong : "of " + strands[i].prefix + ", " + wrong;
   }
   return judge_order(std::move(states));
 }
@@ -318,7 +340,7 @@ std::string Run::judge_order(std::vector<std::vector<size_t>> states) const {
           return fmt::format(
               "operation {} of {} is there, and operation {} of {}, which had ended "
               "before, is not",
-              later, strands[j].directory, missing + 1, strands[i].directory);
+              later, strands[j].prefix, missing + 1, strands[i].prefix);
         }
       }
     }

@@ -36,7 +36,7 @@ struct Strand {
     bool succeeded = false;
   };
 
-  std::string directory;  ///< that its paths lead on from; "": the root
+  std::string prefix;  ///< of its paths; "" where there are no threads yet
   std::vector<Operation> operations;
   std::unique_ptr<History> history;
   std::vector<Span> spans;  ///< of its operations
@@ -47,7 +47,8 @@ struct Strand {
 struct Run {
   Recording recording;
   std::vector<Strand> strands;
-  std::string failure;  ///< of a strand, or of the volume, without any crash
+  uint64_t stripe_bytes = 0;  ///< of the common file (workload.h)
+  std::string failure;        ///< of a strand, or of the volume, without any crash
 
   /// What a crash in that call may leave of each strand.
   std::vector<Window> windows(size_t call) const;
@@ -55,12 +56,14 @@ struct Run {
   uint64_t promise(size_t call) const;
   /// What the volume holds after the clean close.
   std::vector<Window> last_windows() const;
-  /// What is wrong with a tree that was found; "" when nothing is. Each strand's directory is
-  /// judged by its own window. And when something is there, so is all that had ended before it
-  /// began.
+  /// What is wrong with a tree that was found; "" when nothing is. Each strand's names, and its
+  /// stripes of the common file, are judged by its own window. And when something is there, so is
+  /// all that had ended before it began.
   std::string judge(const std::vector<Window>& windows, const Tree& found) const;
 
  private:
+  Tree part_of(const Tree& tree, size_t strand) const;
+  Content stripes_of(const ByteVector& content, size_t strand) const;
   Window window(const Strand& strand, size_t call) const;
   std::string judge_order(std::vector<std::vector<size_t>> states) const;
 };

@@ -50,10 +50,30 @@ const std::vector<Operation>& tree_at_start() {
   return operations;
 }
 
+constexpr uint64_t kCommonBytes = 300000;
+
+const std::vector<Operation>& common_tree_at_start() {
+  static const std::vector<Operation> operations = [] {
+    const std::string common(kCommonFile);
+    std::vector<Operation> all = tree_at_start();
+    all.push_back({Kind::Create, common, "", 0, 0});
+    all.push_back({Kind::Truncate, common, "", kCommonBytes, 0});
+    return all;
+  }();
+  return operations;
+}
+
 }  // namespace
 
 const std::vector<Operation>& operations_at_start(Shape::Tree tree) {
-  return tree == Shape::Tree::Names ? tree_at_start() : forms_at_start();
+  switch (tree) {
+    case Shape::Tree::Names:
+      return tree_at_start();
+    case Shape::Tree::Common:
+      return common_tree_at_start();
+    default:
+      return forms_at_start();
+  }
 }
 
 // One and two operations.
@@ -477,16 +497,52 @@ void make_mixed(Workload& workload, Model& model, Dice& dice) {
   for (size_t i = 0; i < count; ++i) add(workload, model, random_step(dice, model));
 }
 
-/// Each thread chooses by what it has made in its directory.
+/// Within one of the thread's stripes of the file that all of them change.
+Operation common_operation(Dice& dice, uint64_t stripe_bytes, size_t thread, size_t threads) {
+  static constexpr std::array<Kind, 8> kKinds = {Kind::Write,      Kind::Write,        Kind::Write,
+                                                 Kind::Write,      Kind::WriteThrough, Kind::Punch,
+                                                 Kind::ZeroWithin, Kind::Reserve};
+  const uint64_t rounds = kCommonBytes / (stripe_bytes * threads);
+  const uint64_t stripe = (dice.size(rounds) * threads + thread) * stripe_bytes;
+  const uint64_t from = dice.one_in(2) ? 0 : dice.size(stripe_bytes);
+  Operation operation;
+  operation.kind = kKinds[dice.below(kKinds.size())];
+  operation.path = kCommonFile;
+  operation.offset = stripe + from;
+  operation.length = dice.one_in(2) ? stripe_bytes - from : 1 + dice.size(stripe_bytes - from);
+  if (operation.kind == Kind::WriteThrough && stripe_bytes % 4096 == 0) {
+    operation.offset = align_down(operation.offset, 4096);
+    operation.length = align_up(operation.length, 4096);
+  } else if (operation.kind == Kind::WriteThrough) {
+    operation.kind = Kind::Write;
+  }
+  return operation;
+}
+
+/// Each thread chooses by what it has made, in a directory of its own or beside the others', and
+/// changes its part of a file that all of them change.
 void make_threads(Workload& workload, Model& model, Dice& dice) {
+  static constexpr std::array<uint64_t, 4> kStripes = {1000, 4096, 16384, 65536};
   workload.shape.size_bytes *= 2;
-  const size_t count = 2 + dice.below(3);
-  for (size_t i = 0; i < count; ++i) {
-    add(workload, model, {Kind::MakeDirectory, directory_of_thread(i), "", 0, 0});
+  workload.shape.tree = Shape::Tree::Common;
+  workload.stripe_bytes = kStripes[dice.below(kStripes.size())];
+  const bool share_root = dice.one_in(2);
+  const size_t most_common = dice.below(6);
+  workload.threads.resize(2 + dice.below(3));
+  for (size_t i = 0; i < workload.threads.size(); ++i) {
+    const std::string name = fmt::format("T{}", i);
+    if (!share_root) add(workload, model, {Kind::MakeDirectory, name, "", 0, 0});
     Workload own;
     Model tree;
-    make_mixed(own, tree, dice);
-    workload.threads.push_back(std::move(own.operations));
+    const size_t count = 10 + dice.below(40);
+    for (size_t step = 0; step < count; ++step) {
+      const bool is_common = dice.below(6) < most_common;
+      const Operation operation =
+          is_common ? common_operation(dice, workload.stripe_bytes, i, workload.threads.size())
+                    : random_step(dice, tree);
+      add(own, tree, operation);
+    }
+    workload.threads[i] = {name + (share_root ? "-" : "/"), std::move(own.operations)};
   }
 }
 
@@ -706,8 +762,6 @@ Operation random_operation(const Model& model, uint64_t seed) {
   Dice dice(seed);
   return random_step(dice, model);
 }
-
-std::string directory_of_thread(size_t thread) { return fmt::format("T{}", thread); }
 
 std::vector<std::string> random_kinds() {
   std::vector<std::string> names;

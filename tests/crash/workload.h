@@ -17,8 +17,9 @@ struct Shape {
   uint64_t log_bytes = uint64_t{512} << 10;
   bool reflink = false;
   bool discard = false;  ///< mounted so that freed clusters are told to the device
-  /// What is there at the start: names and small files, or a file of each form.
-  enum class Tree { Names, Forms };
+  /// What is there at the start: names and small files, or these and the file that threads share,
+  /// or a file of each form.
+  enum class Tree { Names, Common, Forms };
   Tree tree = Tree::Names;
   friend auto operator<=>(const Shape&, const Shape&) = default;
 };
@@ -31,18 +32,23 @@ struct Shape {
 ///                           threads (which meet in other places each time)
 struct Workload {
   enum class Bounds { None, MayFillUp };
+  struct Thread {
+    std::string prefix;  ///< of its paths: "T0/", a directory of its own, or "T0-", in the root
+    std::vector<Operation> operations;
+  };
   std::string name;
   Shape shape;
   std::vector<Operation> operations;
-  /// After those, side by side; the paths of each lead on from its directory_of_thread().
-  std::vector<std::vector<Operation>> threads;
+  std::vector<Thread> threads;  ///< after those, side by side
+  /// All threads change kCommonFile: stripes of so many bytes belong to one after the other.
+  uint64_t stripe_bytes = 0;
   Bounds bounds = Bounds::None;
 };
 
+constexpr std::string_view kCommonFile = "common";
+
 /// What is there at the start is made by these.
 const std::vector<Operation>& operations_at_start(Shape::Tree tree);
-
-std::string directory_of_thread(size_t thread);
 
 /// All sequences of one and two operations, each followed by nothing, an fsync, and a checkpoint;
 /// and of a small write, an fsync, and an operation.
