@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <chrono>
@@ -354,15 +355,27 @@ Result<> update_hidden_at(Filesystem& filesystem, const Place& place) {
   return update_hidden(filesystem, *node.file, place.name);
 }
 
-Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsigned flags) {
+/// RENAME_WHITEOUT leaves the mark of overlay filesystems for what is not there any more: a
+/// character device 0:0 without permissions. Source: rename(2).
+Result<CreateParameters> whiteout(Filesystem& filesystem, File& directory, const Creator& creator) {
+  CreateParameters parameters;
+  parameters.kind = FileKind::CharacterDevice;
+  TRY(filesystem.describe_new(directory, creator, S_IFCHR, makedev(0, 0), parameters));
+  return parameters;
+}
+
+Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsigned flags,
+                const Creator& creator) {
   using Mode = ObjectStore::RenameMode;
+  const bool leaves_whiteout = (flags & RENAME_WHITEOUT) != 0;
+  flags &= ~unsigned{RENAME_WHITEOUT};
   Mode mode = Mode::Replace;
   if (flags == RENAME_NOREPLACE) {
     mode = Mode::NoReplace;
-  } else if (flags == RENAME_EXCHANGE) {
+  } else if (flags == RENAME_EXCHANGE && !leaves_whiteout) {
     mode = Mode::Exchange;
   } else if (flags != 0) {
-    return NtStatus::InvalidParameter;  // RENAME_WHITEOUT, and what never goes together
+    return NtStatus::InvalidParameter;  // what never goes together
   }
   const StreamsInterface streams = filesystem.options().streams;
   // mv(1) copies it then.
@@ -375,20 +388,24 @@ Result<> rename(Filesystem& filesystem, const Place& from, const Place& to, unsi
   const std::u16string to_name = TRY(name_from_kernel(to.name));
   const std::string from_long = long_name_beside(filesystem, from.parent, from.name);
   const std::string to_long = long_name_beside(filesystem, to.parent, to.name);
-  TRY(filesystem.store().rename(*from_directory, from_name, *to_directory, to_name, mode));
+  std::optional<CreateParameters> left;
+  if (leaves_whiteout) left = TRY(whiteout(filesystem, *from_directory, creator));
+  TRY(filesystem.store().rename(*from_directory, from_name, *to_directory, to_name, mode,
+                                left ? &*left : nullptr));
   if (!from_long.empty()) filesystem.kernel_cache().forget_name(from.parent, from_long);
   if (!to_long.empty()) filesystem.kernel_cache().forget_name(to.parent, to_long);
   filesystem.count_directory_change(from.parent);
   filesystem.count_directory_change(to.parent);
   TRY(update_hidden_at(filesystem, to));
-  if (mode == Mode::Exchange) TRY(update_hidden_at(filesystem, from));
+  if (mode == Mode::Exchange || leaves_whiteout) TRY(update_hidden_at(filesystem, from));
   return {};
 }
 
 void on_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                const char* new_name, unsigned flags) {
   Reply reply(request);
-  reply.result(rename(filesystem_of(request), {parent, name}, {new_parent, new_name}, flags));
+  reply.result(rename(filesystem_of(request), {parent, name}, {new_parent, new_name}, flags,
+                      creator_of(request)));
 }
 
 Result<std::string> read_link(Filesystem& filesystem, fuse_ino_t node) {

@@ -267,4 +267,13 @@ Result<FilePtr> ObjectStore::create_in_directory(File& directory, std::u16string
   return made;
 }
 
+/// A part of what the transaction does.
+Result<> ObjectStore::create_now(Transaction& transaction, FileReference directory,
+                                 std::u16string_view name, const CreateParameters& parameters) {
+  NewFile file = TRY(plan(name, parameters));
+  file.takes_compression = options_.compress_new_files;
+  remember(*TRY(create_in(transaction, *volume_, directory, file, parameters)));
+  return {};
+}
+
 }  // namespace ntfs

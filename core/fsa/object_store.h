@@ -197,8 +197,11 @@ class ObjectStore {
   /// Moves a name. Replace: an existing target goes (a directory only when empty and by a
   /// directory; FileIsADirectory, NotADirectory, DirectoryNotEmpty). InvalidParameter: a directory
   /// into itself.
+  /// `successor`: what takes the old name, in the same transaction; not where a file gets another
+  /// of its own names, which changes nothing.
   Result<> rename(File& from_directory, std::u16string_view from, File& to_directory,
-                  std::u16string_view to, RenameMode mode);
+                  std::u16string_view to, RenameMode mode,
+                  const CreateParameters* successor = nullptr);
   /// The short (8.3) name of the file, in capitals. ObjectNameNotFound.
   Result<std::u16string> query_short_name(File& file);
   /// The long name of the entry that `name` leads to, which may be the same. ObjectNameNotFound.
@@ -435,6 +438,8 @@ class ObjectStore {
 
   Result<FilePtr> create_in_directory(File& directory, std::u16string_view name,
                                       const CreateParameters& parameters);
+  Result<> create_now(Transaction& transaction, FileReference directory, std::u16string_view name,
+                      const CreateParameters& parameters);
   Result<FileReference> deleted_directory();
   Result<FileReference> find_or_make_deleted_directory();
   Result<> remove_entry(Transaction& transaction, IndexTree& directory, Attributes& file,
@@ -459,8 +464,8 @@ class ObjectStore {
   Result<> replace_name(Transaction& transaction, const Place& from, const NamedEntry& source,
                         const Place& to, const std::optional<NamedEntry>& target,
                         FileReference deleted, RemovedFile& removed);
-  Result<> rename_now(Transaction& transaction, const Place& from, const Place& to, RenameMode mode,
-                      FileReference deleted, RemovedFile& removed);
+  Result<bool> rename_now(Transaction& transaction, const Place& from, const Place& to,
+                          RenameMode mode, FileReference deleted, RemovedFile& removed);
 
   const ObjectStoreOptions options_;
   std::unique_ptr<Volume> volume_;

@@ -107,8 +107,9 @@ Result<> ObjectStore::replace_name(Transaction& transaction, const Place& from,
   return finish_rename(records, *renamed_file, {to.directory.owner(), std::u16string(to.name)});
 }
 
-Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, const Place& to,
-                                 RenameMode mode, FileReference deleted, RemovedFile& removed) {
+/// False when nothing is to be done: both are names of one file.
+Result<bool> ObjectStore::rename_now(Transaction& transaction, const Place& from, const Place& to,
+                                     RenameMode mode, FileReference deleted, RemovedFile& removed) {
   const FileReference from_directory = from.directory.owner();
   const FileReference to_directory = to.directory.owner();
   TRY(directory_record(*volume_, from_directory));
@@ -125,21 +126,23 @@ Result<> ObjectStore::rename_now(Transaction& transaction, const Place& from, co
   if (target && target->reference == source->reference) {
     // Two names of one file: POSIX says nothing happens. The same name in other letters does.
     const bool same_entry = from_directory == to_directory && target->name == source->name;
-    if (!same_entry || source->name == to.name || from.name == to.name) return {};
+    if (!same_entry || source->name == to.name || from.name == to.name) return false;
   }
   if (TRY(is_directory(*volume_, source->reference))) {
     TRY(check_no_loop(*volume_, source->reference, to_directory));
   }
   if (mode == RenameMode::Exchange) {
-    return exchange_names(transaction, from, *source, to, *target);
+    TRY(exchange_names(transaction, from, *source, to, *target));
+    return true;
   }
   TRY(replace_name(transaction, from, *source, to, target, deleted, removed));
   remember(*volume_->file(source->reference));
-  return {};
+  return true;
 }
 
 Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, File& to_directory,
-                             std::u16string_view to, RenameMode mode) {
+                             std::u16string_view to, RenameMode mode,
+                             const CreateParameters* successor) {
   TRY(check_name(to, options_.windows_names ? NameRules::Windows : NameRules::Posix));
   TRY(break_oplock(from_directory, from, OplockOperation::Rename));
   if (mode != RenameMode::NoReplace) {
@@ -149,7 +152,7 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
   }
   const FileReference deleted = TRY(deleted_directory());
   RemovedFile removed;
-  const auto done = with_reclaim(*volume_, [&]() -> Result<> {
+  const auto done = with_reclaim(*volume_, [&]() -> Result<bool> {
     TRY(check_parent(from_directory));
     TRY(check_parent(to_directory));
     removed = {};
@@ -162,15 +165,24 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
       other_tree.emplace(*volume_, to_directory.reference(), u"$I30");
     }
     IndexTree& to_tree = other_tree ? *other_tree : from_tree;
-    TRY(rename_now(transaction, {from_tree, from}, {to_tree, to}, mode, deleted, removed));
+    const bool is_renamed =
+        TRY(rename_now(transaction, {from_tree, from}, {to_tree, to}, mode, deleted, removed));
+    if (is_renamed && successor != nullptr) {
+      TRY(create_now(transaction, from_directory.reference(), from, *successor));
+    }
     transaction.commit();
-    return {};
+    return is_renamed;
   });
-  if (!done) return done;
+  if (!done) return done.error();
   finish_removal(removed);
   note_entry_change(from_directory);
   if (&from_directory != &to_directory) note_entry_change(to_directory);
   report_rename(from_directory, from, to_directory, to, {mode, removed.file != nullptr});
+  if (*done && successor != nullptr) {
+    report_names(from_directory.reference(), {{NotifyAction::Added, std::u16string(from)}},
+                 successor->kind == FileKind::Directory ? NotifyFilter::DirectoryName
+                                                        : NotifyFilter::FileName);
+  }
   return {};
 }
 

@@ -231,6 +231,12 @@ bool Model::rename(const Operation& operation) {
   return true;
 }
 
+bool Model::rename_leaving(const Operation& operation) {
+  const bool is_one_file = find(operation.path) == find(operation.target);
+  if (!rename(operation)) return false;
+  return is_one_file || create({Kind::MakeFifo, operation.path, "", 0, 0});
+}
+
 bool Model::exchange(const Operation& operation) {
   const std::string& from = operation.path;
   const std::string& to = operation.target;
@@ -361,6 +367,8 @@ bool Model::apply(const Operation& operation, size_t number) {
       return create(operation);
     case Kind::Rename:
       return rename(operation);
+    case Kind::RenameLeaving:
+      return rename_leaving(operation);
     case Kind::Exchange:
       return exchange(operation);
     case Kind::Link:

@@ -65,6 +65,7 @@ class Model {
   bool create(const Operation& operation);
   bool unlink(const std::string& path);
   bool rename(const Operation& operation);
+  bool rename_leaving(const Operation& operation);
   bool exchange(const Operation& operation);
   bool link(const Operation& operation);
   bool unlink_open(const std::string& path, size_t number);

@@ -14,16 +14,23 @@ namespace ntfs::crash {
 
 namespace {
 
-constexpr std::array<std::string_view, 34> kNames = {
-    "create",        "mkdir",        "symlink",       "mkfifo",         "write",
-    "write-through", "write-smooth", "write-by-open", "append",         "truncate",
-    "punch",         "allocate",     "reserve",       "zero",           "zero-within",
-    "clone",         "compress",     "set-mode",      "set-link",       "short-name",
-    "set-security",  "set-stream",   "remove-stream", "set-ea",         "remove-ea",
-    "rename",        "exchange",     "link",          "unlink",         "unlink-open",
-    "rmdir",         "fsync",        "checkpoint",    "bare-checkpoint"};
+constexpr std::array<std::string_view, 35> kNames = {
+    "create",        "mkdir",          "symlink",       "mkfifo",     "write",
+    "write-through", "write-smooth",   "write-by-open", "append",     "truncate",
+    "punch",         "allocate",       "reserve",       "zero",       "zero-within",
+    "clone",         "compress",       "set-mode",      "set-link",   "short-name",
+    "set-security",  "set-stream",     "remove-stream", "set-ea",     "remove-ea",
+    "rename",        "rename-leaving", "exchange",      "link",       "unlink",
+    "unlink-open",   "rmdir",          "fsync",         "checkpoint", "bare-checkpoint"};
 
 std::u16string to_name(std::string_view text) { return {text.begin(), text.end()}; }
+
+CreateParameters fifo() {
+  CreateParameters parameters;
+  parameters.kind = FileKind::Fifo;
+  parameters.linux_metadata.mode = kFifoMode;
+  return parameters;
+}
 
 }  // namespace
 
@@ -78,10 +85,7 @@ Result<> Performer::create(const Operation& operation) {
   using Kind = Operation::Kind;
   CreateParameters parameters;
   if (operation.kind == Kind::MakeDirectory) parameters.kind = FileKind::Directory;
-  if (operation.kind == Kind::MakeFifo) {
-    parameters.kind = FileKind::Fifo;
-    parameters.linux_metadata.mode = kFifoMode;
-  }
+  if (operation.kind == Kind::MakeFifo) parameters = fifo();
   if (operation.kind == Kind::MakeSymlink) {
     parameters.kind = FileKind::Symlink;
     parameters.symlink_target = operation.target;
@@ -299,6 +303,11 @@ Result<> Performer::change_names(const Operation& operation) {
   switch (operation.kind) {
     case Kind::Rename:
       return store_.rename(*from.directory, from.name, *to.directory, to.name, Mode::Replace);
+    case Kind::RenameLeaving: {
+      const CreateParameters left = fifo();
+      return store_.rename(*from.directory, from.name, *to.directory, to.name, Mode::Replace,
+                           &left);
+    }
     case Kind::Exchange:
       return store_.rename(*from.directory, from.name, *to.directory, to.name, Mode::Exchange);
     case Kind::Link: {
@@ -319,6 +328,7 @@ Result<> Performer::perform(const Operation& operation, size_t number) {
     case Kind::MakeFifo:
       return create(operation);
     case Kind::Rename:
+    case Kind::RenameLeaving:
     case Kind::Exchange:
     case Kind::SetShortName:
     case Kind::Link:

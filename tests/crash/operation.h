@@ -37,6 +37,7 @@ struct Operation {
     SetEa,          ///< path; target: the name; length: of the value
     RemoveEa,       ///< path; target
     Rename,         ///< path, target: what is there goes
+    RenameLeaving,  ///< path, target: a pipe takes the old name
     Exchange,       ///< path, target
     Link,           ///< path, target: the new name
     Unlink,         ///< path

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <random>
@@ -116,8 +117,9 @@ class SlowDevice final : public BlockDevice {
 /// Where the operation of a strand leads on the volume.
 Operation behind(const std::string& prefix, Operation operation) {
   if (operation.path == kCommonFile) return operation;
-  const bool has_paths = operation.kind == Kind::Rename || operation.kind == Kind::Exchange ||
-                         operation.kind == Kind::Link || operation.kind == Kind::Clone;
+  static constexpr std::array kKindsOfTwo = {Kind::Rename, Kind::RenameLeaving, Kind::Exchange,
+                                             Kind::Link, Kind::Clone};
+  const bool has_paths = std::ranges::find(kKindsOfTwo, operation.kind) != kKindsOfTwo.end();
   operation.path = prefix + operation.path;
   if (has_paths) operation.target = prefix + operation.target;
   return operation;

@@ -130,6 +130,7 @@ const std::vector<Operation>& pair_table() {
       {Kind::Rename, "B/two", "B/bar", 0, 0},
       {Kind::Rename, "A", "B/D", 0, 0},
       {Kind::Rename, "B", "A/C", 0, 0},
+      {Kind::RenameLeaving, "A/foo", "B/bar", 0, 0},
       {Kind::Exchange, "A/foo", "B/bar", 0, 0},
       {Kind::Exchange, "A/C", "B/two", 0, 0},
       {Kind::Link, "A/foo", "B/foo", 0, 0},
@@ -418,7 +419,7 @@ Operation random_data_operation(Dice& dice, const Paths& paths) {
 }
 
 Operation random_name_operation(Dice& dice, const Paths& paths) {
-  switch (dice.below(19)) {
+  switch (dice.below(20)) {
     case 0:
     case 1:
     case 2:
@@ -451,6 +452,8 @@ Operation random_name_operation(Dice& dice, const Paths& paths) {
     case 16:
       return {Kind::SetLink, some_name(dice, paths), "", 0, 0};
     case 17:
+      return {Kind::RenameLeaving, some_name(dice, paths), some_path(dice, paths), 0, 0};
+    case 18:
       return {Kind::SetSecurity, some_name(dice, paths), "", 1 + dice.below(20), 0};
     default:
       return {Kind::SetMode, some_file(dice, paths), "", dice.below(01000), 0};

@@ -204,6 +204,32 @@ TEST_F(ObjectStoreTest, RenamesReplacesAndExchanges) {
   remount();
 }
 
+TEST_F(ObjectStoreTest, RenamesAndLeavesAnotherFileUnderTheOldName) {
+  const FilePtr root = store_->root();
+  const FilePtr a = create(root, u"a");
+  const FilePtr b = create(root, u"b");
+  ASSERT_TRUE(store_->link(*a, *root, u"twin"));
+  using Mode = ObjectStore::RenameMode;
+  CreateParameters left;
+  left.kind = FileKind::CharacterDevice;
+  left.linux_metadata.mode = S_IFCHR;
+  left.linux_metadata.device = 0;
+  ASSERT_TRUE(store_->rename(*root, u"a", *root, u"b", Mode::Replace, &left));
+  EXPECT_EQ((*store_->lookup(*root, u"b"))->reference(), a->reference());
+  EXPECT_EQ(store_->query_information(**store_->lookup(*root, u"a"))->kind,
+            FileKind::CharacterDevice);
+  EXPECT_TRUE(b->is_unlinked());
+  // Two names of one file stay as they are.
+  ASSERT_TRUE(store_->rename(*root, u"twin", *root, u"b", Mode::Replace, &left));
+  EXPECT_EQ((*store_->lookup(*root, u"twin"))->reference(), a->reference());
+  // What fails leaves nothing.
+  EXPECT_EQ(store_->rename(*root, u"b", *root, u"twin", Mode::NoReplace, &left).error(),
+            NtStatus::ObjectNameCollision);
+  EXPECT_EQ((*store_->lookup(*root, u"b"))->reference(), a->reference());
+  expect_clean(true);
+  remount();
+}
+
 TEST_F(ObjectStoreTest, CountsHardLinks) {
   const FilePtr root = store_->root();
   const FilePtr file = create(root, u"one");
