@@ -11,7 +11,21 @@ mode_t mode_for_new_owner(mode_t mode) {
   return (mode & S_IXGRP) != 0 ? mode & ~mode_t{S_ISGID} : mode;
 }
 
+namespace {
+
+/// Whoever writes. Elsewhere, the kernel removes them itself.
+Result<> drop_capabilities(ObjectStore& store, File& file) {
+  constexpr std::string_view kName = "security.capability";
+  const auto value = store.query_ea(file, kName);
+  if (!value && value.error() == NtStatus::NonexistentEaEntry) return {};
+  if (!value) return value.error();
+  return store.remove_ea(file, kName);
+}
+
+}  // namespace
+
 Result<> drop_privileges(Filesystem& filesystem, File& file, fuse_req_t request) {
+  TRY(drop_capabilities(filesystem.store(), file));
   if (fuse_req_ctx(request)->uid == 0) return {};
   constexpr mode_t kPrivileges = S_ISUID | S_ISGID;
   const struct stat now = TRY(filesystem.attributes(file));

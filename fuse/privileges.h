@@ -1,6 +1,7 @@
 #pragma once
 
-// Set-user-ID and set-group-ID bits, which a file loses when its data or its owner changes.
+// Set-user-ID and set-group-ID bits and capabilities, which a file loses when its data or its owner
+// changes.
 //
 // The answer to INIT promises the kernel to take them away (FUSE_HANDLE_KILLPRIV_V2, channel.h).
 // Without that promise the kernel asks for the extended attribute security.capability before every
@@ -14,7 +15,8 @@ namespace ntfs::frontend {
 
 class Filesystem;
 
-/// For a change of the data by `request`, before it: takes them away unless root makes it.
+/// For a change of the data by `request`, before it: takes them away; the bits unless root makes
+/// it.
 Result<> drop_privileges(Filesystem& filesystem, File& file, fuse_req_t request);
 
 /// What `mode` becomes when the file gets a new owner.

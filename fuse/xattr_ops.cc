@@ -8,6 +8,7 @@
 
 #include "fuse/name_encoding.h"
 #include "fuse/reply.h"
+#include "fuse/xattr_named_eas.h"
 #include "fuse/xattr_streams.h"
 
 namespace ntfs::frontend {
@@ -135,6 +136,7 @@ void on_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
 
 Result<ByteVector> get_xattr(const XattrTarget& target, std::string_view name) {
   if (is_stream_xattr(target, name)) return get_stream_xattr(target, name);
+  if (is_ea_xattr(name)) return get_ea_xattr(target, name);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->get == nullptr) return NtStatus::NotSupported;
   return entry->get(target);
@@ -143,6 +145,7 @@ Result<ByteVector> get_xattr(const XattrTarget& target, std::string_view name) {
 Result<> set_xattr(const XattrTarget& target, std::string_view name, ByteView value,
                    XattrPolicy policy) {
   if (is_stream_xattr(target, name)) return set_stream_xattr(target, name, value, policy);
+  if (is_ea_xattr(name)) return set_ea_xattr(target, name, value, policy);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->set == nullptr) return NtStatus::NotSupported;
   TRY(check_may_change(target));
@@ -152,6 +155,7 @@ Result<> set_xattr(const XattrTarget& target, std::string_view name, ByteView va
 
 Result<> remove_xattr(const XattrTarget& target, std::string_view name) {
   if (is_stream_xattr(target, name)) return remove_stream_xattr(target, name);
+  if (is_ea_xattr(name)) return remove_ea_xattr(target, name);
   const SystemXattr* entry = find_system_xattr(name);
   if (entry == nullptr || entry->remove == nullptr) return NtStatus::NotSupported;
   TRY(check_may_change(target));
@@ -164,6 +168,7 @@ Result<> remove_xattr(const XattrTarget& target, std::string_view name) {
 Result<std::string> list_xattrs(const XattrTarget& target) {
   std::string names;
   TRY(list_stream_xattrs(target, names));
+  TRY(list_ea_xattrs(target, names));
   for (const auto family : kFamilies) {
     for (const SystemXattr& entry : family()) {
       if (entry.listed == SystemXattr::Listed::No || !entry.get(target)) continue;

@@ -22,7 +22,7 @@ from peers_agree import check_volume
 from volume import MIB, PROGRAM, mounted, run
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-AT_FDCWD, RENAME_NOREPLACE, RENAME_EXCHANGE = -100, 1, 2
+AT_FDCWD, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = -100, 1, 2, 4
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 CASES = []
 
@@ -94,6 +94,108 @@ def rename_exchanges(place):
         "across directories",
     )
     expect_error(errno.ENOENT, rename2, f"{place}/directory", f"{place}/absent", RENAME_EXCHANGE)
+
+
+@case
+def rename_leaves_a_whiteout(place):
+    old, new = f"{place}/old", f"{place}/new"
+    write(old, b"moved")
+    write(new, b"replaced")
+    rename2(old, new, RENAME_WHITEOUT)
+    left = os.lstat(old)
+    expect(stat.S_ISCHR(left.st_mode), "what is left is no character device")
+    expect_equal((left.st_rdev, stat.S_IMODE(left.st_mode)), (0, 0), "device, permissions")
+    expect_equal(read(new), b"moved", "content")
+    expect_error(errno.EINVAL, rename2, new, old, RENAME_WHITEOUT | RENAME_EXCHANGE)
+    expect_error(errno.EEXIST, rename2, new, old, RENAME_WHITEOUT | RENAME_NOREPLACE)
+    os.mkdir(f"{place}/directory")
+    rename2(f"{place}/directory", f"{place}/directory 2", RENAME_WHITEOUT | RENAME_NOREPLACE)
+    expect_equal(
+        sorted(os.listdir(place)), ["directory", "directory 2", "new", "old"], "names at the end"
+    )
+
+
+@case
+def is_the_upper_layer_of_an_overlay(place):
+    if os.geteuid() != 0:
+        raise CaseSkipped("only root mounts overlays")
+    lower, upper, work, merged = (
+        f"{place}/{name}" for name in ("lower", "upper", "work", "merged")
+    )
+    for directory in (f"{lower}/directory", upper, work, merged):
+        os.makedirs(directory)
+    write(f"{lower}/directory/file")
+    write(f"{lower}/gone")
+    write(f"{lower}/moved")
+    options = ",".join(f"{name}dir={place}/{name}" for name in ("lower", "upper", "work"))
+    done = run("mount", "-t", "overlay", "overlay", "-o", options, merged, check=False)
+    if "unknown filesystem" in done.stderr:
+        raise CaseSkipped("this kernel has no overlay filesystem")
+    expect_equal(done.returncode, 0, f"exit code of mount ({done.stderr})")
+    try:
+        os.unlink(f"{merged}/gone")
+        os.rename(f"{merged}/moved", f"{merged}/here")
+        shutil.rmtree(f"{merged}/directory")
+        os.mkdir(f"{merged}/directory")
+        expect_equal(os.listdir(f"{merged}/directory"), [], "names in the new directory")
+        expect_equal(sorted(os.listdir(merged)), ["directory", "here"], "names of both layers")
+    finally:
+        run("umount", merged)
+    expect(stat.S_ISCHR(os.lstat(f"{upper}/gone").st_mode), "what was removed has no whiteout")
+
+
+# cap_net_raw, effective and permitted. Source: Linux, include/uapi/linux/capability.h.
+CAPABILITIES = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+
+
+@case
+def capabilities_go_with_the_next_write(place):
+    if os.geteuid() != 0:
+        raise CaseSkipped("only root gives capabilities")
+
+    def write_directly(path):
+        handle = os.open(path, os.O_WRONLY | os.O_DIRECT)
+        with mmap.mmap(-1, 4096) as memory:
+            os.write(handle, memory)
+        os.close(handle)
+
+    changes = (
+        lambda path: write(path, b"more", "ab"),
+        lambda path: write(path, b"new", "wb"),
+        write_directly,
+        lambda path: os.truncate(path, 2),
+        lambda path: os.chown(path, 1, 1),
+    )
+    for number, change in enumerate(changes):
+        path = f"{place}/program {number}"
+        write(path, b"x" * 5000)
+        os.setxattr(path, "security.capability", CAPABILITIES)
+        expect_equal(os.getxattr(path, "security.capability"), CAPABILITIES, "capabilities")
+        expect_equal(read(path), b"x" * 5000, "content")
+        expect_equal(os.listxattr(path), ["security.capability"], "attributes before the change")
+        change(path)
+        expect_equal(os.listxattr(path), [], f"attributes after change {number}")
+
+
+@case
+def trusted_attributes_are_for_root(place):
+    if os.geteuid() != 0:
+        raise CaseSkipped("only root sees them")
+    path = f"{place}/file"
+    write(path)
+    os.setxattr(path, "trusted.name", b"value", os.XATTR_CREATE)
+    expect_error(errno.EEXIST, os.setxattr, path, "trusted.name", b"2", os.XATTR_CREATE)
+    expect_error(errno.ENODATA, os.setxattr, path, "trusted.other", b"2", os.XATTR_REPLACE)
+    os.symlink("file", f"{place}/link")
+    os.setxattr(f"{place}/link", "trusted.name", b"link's", follow_symlinks=False)
+    expect_equal(os.readlink(f"{place}/link"), "file", "target of the link")
+    expect_equal(
+        os.getxattr(f"{place}/link", "trusted.name", follow_symlinks=False), b"link's", "value"
+    )
+    expect_equal(os.listxattr(path), ["trusted.name"], "names")
+    os.removexattr(path, "trusted.name")
+    expect_error(errno.ENODATA, os.removexattr, path, "trusted.name")
+    expect_equal(os.listxattr(path), [], "names at the end")
 
 
 @case
@@ -787,9 +889,7 @@ def kill_in_a_copy(suite, driver, work):
         before = run(PROGRAM, "ls", image, "/include").stdout
         told = run(PROGRAM, "mount", image, directory).stderr
         expect("Recovered: " in told and "redone" in told, "no report of the recovery: " + told)
-        expect(
-            os.path.exists(f"{directory}/synced"), "a file is gone that fsync had answered for"
-        )
+        expect(os.path.exists(f"{directory}/synced"), "a file is gone that fsync had answered for")
         expect_equal(
             sorted(os.listdir(directory + "/include")),
             sorted(name.rstrip("/") for name in before.splitlines()),

@@ -203,6 +203,12 @@ void exchange(const std::string& at) {
   need(renameat2(AT_FDCWD, (at + "/a").c_str(), AT_FDCWD, (at + "/b").c_str(), RENAME_EXCHANGE));
   expect(content_of(at + "/a") == "b", "nothing was exchanged");
 }
+void rename_that_leaves_a_whiteout(const std::string& at) {
+  make(at + "/a");
+  need(renameat2(AT_FDCWD, (at + "/a").c_str(), AT_FDCWD, (at + "/b").c_str(), RENAME_WHITEOUT));
+  const struct stat left = status(at + "/a");
+  expect(S_ISCHR(left.st_mode) && left.st_rdev == 0, "it is none");
+}
 void unlinked_while_open(const std::string& at) {
   Fd file(at + "/file");
   need(unlink((at + "/file").c_str()));
@@ -366,6 +372,21 @@ void user_attributes(const std::string& at) {
   set_attribute(at + "/file", "user.name", "value");
   expect(attribute(at + "/file", "user.name") == "value", "another value");
 }
+void trusted_attributes(const std::string& at) {
+  make(at + "/file");
+  set_attribute(at + "/file", "trusted.name", "value");
+  expect(attribute(at + "/file", "trusted.name") == "value", "another value");
+}
+void capabilities(const std::string& at) {
+  // cap_net_raw, effective and permitted.
+  const std::string value("\1\0\0\2\0\40\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+  make(at + "/file");
+  set_attribute(at + "/file", "security.capability", value);
+  expect(attribute(at + "/file", "security.capability") == value, "another value");
+  put(Fd(at + "/file", O_WRONLY), "written");
+  expect(lgetxattr((at + "/file").c_str(), "security.capability", nullptr, 0) < 0,
+         "they survive a write");
+}
 void streams_by_colon(const std::string& at) {
   make(at + "/file", "unnamed");
   make(at + "/file:stream", "named");
@@ -422,6 +443,7 @@ const Probe kProbes[] = {
     {"devices, FIFOs, sockets", yes<special_files>},
     {"rename without replacing", yes<rename_without_replacing>},
     {"rename that exchanges", yes<exchange>},
+    {"rename that leaves a whiteout (for overlays)", yes<rename_that_leaves_a_whiteout>},
     {"files unlinked while open", yes<unlinked_while_open>},
     {"O_TMPFILE", yes<unnamed_files>},
     {"file handles (NFS export)", yes<file_handles>},
@@ -444,6 +466,8 @@ const Probe kProbes[] = {
     {"owner and mode", yes<owner_and_mode>},
     {"POSIX access control lists", yes<access_lists>},
     {"extended attributes user.*", yes<user_attributes>},
+    {"extended attributes trusted.*", yes<trusted_attributes>},
+    {"file capabilities (`security.capability`)", yes<capabilities>},
     {"named streams as `file:stream`", yes<streams_by_colon>},
     {"times before 1970, to 100 ns", yes<times>},
     {"birth time by statx", yes<birth_time>},
