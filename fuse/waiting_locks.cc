@@ -9,14 +9,16 @@ namespace ntfs::frontend {
 class WaitingLocks::Waiter final : public PendingLock {
  public:
   Waiter(WaitingLocks& locks, fuse_req_t request, Open& by)
-      : open(by), locks_(locks), request_(request) {}
+      : file(by.file()), stream(by.stream()), locks_(locks), request_(request) {}
 
   void complete(NtStatus status) override {
     const WaiterPtr self = locks_.take(request_);  // until the end of this function
     Reply(request_).status(status);
   }
 
-  Open& open;  // its RELEASE comes after the answer
+  // Of the open itself nothing is left after the answer: its RELEASE may come.
+  const FilePtr file;
+  Stream& stream;  // of `file`
   std::atomic<bool> is_interrupted{false};
 
  private:
@@ -49,7 +51,7 @@ void WaitingLocks::on_interrupt(fuse_req_t request, void* locks) {
 }
 
 /// Without effect before the lock was asked for, and after the answer.
-void WaitingLocks::cancel(const WaiterPtr& waiter) { store_.cancel(waiter->open, *waiter); }
+void WaitingLocks::cancel(const WaiterPtr& waiter) { store_.cancel(waiter->stream, *waiter); }
 
 WaitingLocks::WaiterPtr WaitingLocks::find(fuse_req_t request) {
   const MutexLock lock(mutex_);

@@ -52,13 +52,23 @@ std::optional<ByteRangeLock> ByteRangeLocks::conflict_with(const ByteRangeLock& 
   return *found;
 }
 
+/// Whether the request waits for a lock that the owner of `other` holds.
+bool ByteRangeLocks::waits_for_owner_of(const ByteRangeLock& other,
+                                        const ByteRangeLock& request) const {
+  return std::ranges::any_of(locks_, [&](const ByteRangeLock& held) {
+    return is_own(held, other) && stands_against(held, request);
+  });
+}
+
 bool ByteRangeLocks::is_free(const ByteRangeLock& wanted, size_t count_before) const {
   if (conflict_with(wanted)) return false;
   return std::none_of(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(count_before),
                       [&](const Waiting& earlier) {
-                        // Two requests of one owner do not keep each other waiting.
+                        // Two requests of one owner do not keep each other waiting, and nobody
+                        // waits behind who waits for him: neither would ever go on.
                         return !is_own(earlier.wanted, wanted) &&
-                               stands_against(earlier.wanted, wanted);
+                               stands_against(earlier.wanted, wanted) &&
+                               !waits_for_owner_of(wanted, earlier.wanted);
                       });
 }
 

@@ -90,6 +90,7 @@ class ByteRangeLocks {
     PendingLock* waiter;
   };
   void insert(const ByteRangeLock& lock);
+  bool waits_for_owner_of(const ByteRangeLock& other, const ByteRangeLock& request) const;
   bool is_free(const ByteRangeLock& wanted, size_t count_before) const;
 
   std::vector<ByteRangeLock> locks_;

@@ -55,8 +55,9 @@ Result<std::optional<ByteRangeLock>> ObjectStore::query_lock(Open& open,
   return open.state_->conflict_with(lock_of(open, wanted));
 }
 
-void ObjectStore::cancel(Open& open, PendingLock& waiter) {
-  if (open.state_ != nullptr) open.state_->cancel(waiter);
+void ObjectStore::cancel(Stream& stream, PendingLock& waiter) {
+  auto* state = static_cast<StreamState*>(stream.extension());
+  if (state != nullptr) state->cancel(waiter);
 }
 
 Result<> ObjectStore::request_oplock(Open& open, OplockLevel level, OplockRequest& request) {

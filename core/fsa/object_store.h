@@ -326,7 +326,7 @@ class ObjectStore {
   Result<> unlock(Open& open, const LockParameters& held);
   /// What stands against the lock wanted.
   Result<std::optional<ByteRangeLock>> query_lock(Open& open, const LockParameters& wanted);
-  void cancel(Open& open, PendingLock& waiter);
+  void cancel(Stream& stream, PendingLock& waiter);
 
   /// See Oplock.
   Result<> request_oplock(Open& open, OplockLevel level, OplockRequest& request);

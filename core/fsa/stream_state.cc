@@ -116,6 +116,8 @@ void StreamState::note_state() {
 Result<> StreamState::lock(const ByteRangeLock& wanted, PendingLock* waiter, BreaksOplock breaks) {
   for (;;) {
     Break begun;
+    std::optional<Result<>> done;
+    std::vector<PendingLock*> granted;
     {
       // No oplock is granted between the break and the lock.
       const ExclusiveLock passage(passage_);
@@ -124,11 +126,14 @@ Result<> StreamState::lock(const ByteRangeLock& wanted, PendingLock* waiter, Bre
         begin_break(wanted.owner, OplockOperation::LockControl, begun);
       }
       if (begun.empty()) {
-        auto done = locks_.lock(wanted, waiter);
+        done = locks_.lock(wanted, waiter);
+        // Linux: it may have taken the place of a stronger one.
+        if (*done) granted = locks_.grant_waiting();
         note_state();
-        return done;
       }
     }
+    tell(granted, NtStatus::Success);
+    if (done) return *done;
     TRY(finish_break(begun));
   }
 }

@@ -195,10 +195,10 @@ TEST_F(LockTest, AWaitCanBeCancelled) {
   Waiter writer, reader, other;
   ASSERT_EQ(lock(*b_, 0, 10, Mode::Exclusive, &writer), NtStatus::Pending);
   ASSERT_EQ(lock(*c_, 0, 10, Mode::Shared, &reader), NtStatus::Pending);
-  s_.store().cancel(*b_, writer);
+  s_.store().cancel(b_->stream(), writer);
   EXPECT_EQ(writer.told(), NtStatus::Cancelled);
   EXPECT_EQ(reader.told(), NtStatus::Success) << "it waited behind the writer alone";
-  s_.store().cancel(*c_, reader);
+  s_.store().cancel(c_->stream(), reader);
   EXPECT_EQ(reader.told(), NtStatus::Success) << "too late";
   ASSERT_EQ(lock(*b_, 0, 1, Mode::Exclusive, &other), NtStatus::Pending);
   s_.store().cancel(*b_);
@@ -271,6 +271,38 @@ TEST(LinuxLockTest, ReplacesAndSplitsWhatTheOwnerHolds) {
   EXPECT_EQ(l.held(2, 10), "------rr--");
   l.locks.unlock_part(0, uint64_t{1} << 63, 1);
   EXPECT_EQ(l.held(1, 10), "----------");
+}
+
+TEST_F(LockTest, OfLinuxGivesWayToWaitersWhenItBecomesWeaker) {
+  const auto set = [&](Open& open, LockKey key, Mode mode, PendingLock* waiter) {
+    LockParameters wanted{0, 10, mode};
+    wanted.key = key;
+    wanted.kind = Kind::Linux;
+    return s_.store().lock(open, wanted, waiter).error();
+  };
+  ASSERT_EQ(set(*a_, 1, Mode::Exclusive, nullptr), NtStatus::Success);
+  Waiter reader;
+  ASSERT_EQ(set(*b_, 2, Mode::Shared, &reader), NtStatus::Pending);
+  ASSERT_EQ(set(*a_, 1, Mode::Shared, nullptr), NtStatus::Success);
+  EXPECT_EQ(reader.told(), NtStatus::Success);
+}
+
+TEST_F(LockTest, OfLinuxBecomesStrongerBeforeThoseThatWaitForIt) {
+  const auto set = [&](Open& open, LockKey key, uint64_t offset, Mode mode, PendingLock* waiter) {
+    LockParameters wanted{offset, 10, mode};
+    wanted.key = key;
+    wanted.kind = Kind::Linux;
+    return s_.store().lock(open, wanted, waiter).error();
+  };
+  ASSERT_EQ(set(*a_, 1, 0, Mode::Shared, nullptr), NtStatus::Success);
+  Waiter writer;
+  ASSERT_EQ(set(*b_, 2, 0, Mode::Exclusive, &writer), NtStatus::Pending);
+  Waiter stronger;
+  EXPECT_EQ(set(*a_, 1, 0, Mode::Exclusive, &stronger), NtStatus::Success)
+      << "behind who waits for it, it would wait for ever";
+  EXPECT_EQ(writer.told(), NtStatus::Pending);
+  b_.reset();
+  EXPECT_EQ(writer.told(), NtStatus::Cancelled);
 }
 
 TEST(LinuxLockTest, AgreesWithAByteForByteModel) {
