@@ -5,15 +5,11 @@ namespace ntfs::frontend {
 void InodeTable::remember(const FilePtr& file) {
   const uint64_t node = node_of(file->reference());
   if (node == kRootNode) return;
-  FilePtr replaced;  // destroyed after the lock is released
   Shard& shard = shard_of(node);
   const MutexLock lock(shard.mutex);
   Entry& entry = shard.entries[node];
   ++entry.lookups;
-  if (entry.file == file) return;
-  replaced = std::move(entry.file);
-  entry.file = file;
-  entry.last_write.reset();
+  if (entry.file == nullptr) entry.file = file;
 }
 
 void InodeTable::forget(uint64_t node, uint64_t count) {

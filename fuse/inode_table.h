@@ -3,10 +3,9 @@
 // The files that the kernel knows, by node id: how often it looked each one up, so that it can be
 // forgotten.
 //
-// Node id = number of the file record, with the root's (5) and FUSE's root id (1) exchanged, and
-// kMftNode for record 0, because 0 means "none". The sequence number is the generation. When a
-// record is used again, the entry takes the new file and the count goes on: the kernel forgets old
-// and new lookups under the same id.
+// Node id = the whole file reference and kFileBit; the root has FUSE's root id. So a node never
+// means another file: what the kernel asks by an old inode does not reach a new file in the same
+// record. The sequence number is the generation, too.
 //
 // Locks: each shard has its own (rank Frontend); never two at once.
 
@@ -21,37 +20,21 @@
 
 namespace ntfs::frontend {
 
-constexpr uint64_t kMftNode = uint64_t{1} << 48;
 constexpr uint64_t kRootNode = 1;
 constexpr uint64_t kRootRecord = 5;
+/// Above the numbers of records that a volume can have: 0 means "none", and 1 the root.
+constexpr uint64_t kFileBit = uint64_t{1} << 46;
 constexpr uint64_t node_of(FileReference reference) {
-  switch (reference.record()) {
-    case kRootRecord:
-      return kRootNode;
-    case kRootNode:
-      return kRootRecord;
-    case 0:
-      return kMftNode;
-    default:
-      return reference.record();
-  }
+  return reference.record() == kRootRecord ? kRootNode : reference.raw() | kFileBit;
 }
-/// The other way round.
+/// The number of the file record.
 constexpr uint64_t record_of(uint64_t node) {
-  switch (node) {
-    case kRootNode:
-      return kRootRecord;
-    case kRootRecord:
-      return kRootNode;
-    case kMftNode:
-      return 0;
-    default:
-      return node;
-  }
+  return node == kRootNode ? kRootRecord : node & (kFileBit - 1);
 }
-/// st_ino: the record's number, which tools of NTFS show, too.
+/// st_ino: the record's number, which tools of NTFS show, too; not 0, for which they take no file.
 constexpr uint64_t shown_number(FileReference reference) {
-  return reference.record() == 0 ? kMftNode : reference.record();
+  constexpr uint64_t kMftNumber = uint64_t{1} << 48;
+  return reference.record() == 0 ? kMftNumber : reference.record();
 }
 
 class InodeTable {

@@ -107,9 +107,13 @@ Result<Node> find_stream(Filesystem& filesystem, const FilePtr& file, std::u16st
 }
 
 /// "." is the file of a node that was forgotten, ".." the directory of one: so the kernel finds
-/// what a handle leads to (open_by_handle_at(2), NFS). It compares the generation itself.
+/// what a handle leads to (open_by_handle_at(2), NFS).
 Result<FilePtr> find_by_handle(Filesystem& filesystem, fuse_ino_t node, std::string_view name) {
-  if (name == ".") return filesystem.store().find_by_record(record_of(node));
+  if (name == ".") {
+    FilePtr file = TRY(filesystem.store().find_by_record(record_of(node)));
+    return node_of(file->reference()) == node ? Result<FilePtr>(std::move(file))
+                                              : NtStatus::ObjectNameNotFound;
+  }
   const FilePtr directory = TRY(filesystem.file(node));
   const FileReference above = TRY(filesystem.store().query_parent(*directory));
   return filesystem.store().file(above);

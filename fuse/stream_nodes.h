@@ -1,8 +1,8 @@
 #pragma once
 
 // The named streams that the kernel knows as files of their own (streams_interface=windows), by
-// node id. Ids are given out in order from kFirst on, above those of files, and never twice: a
-// stream that was removed and made again is another node.
+// node id. Ids are given out in order from kFirst on, which those of files are not, and never
+// twice: a stream that was removed and made again is another node.
 //
 // Locks: one of its own (rank Frontend).
 
@@ -22,8 +22,8 @@ struct Node {
 
 class StreamNodes {
  public:
-  static constexpr uint64_t kFirst = uint64_t{1} << 49;
-  static constexpr bool contains(uint64_t id) { return id >= kFirst; }
+  static constexpr uint64_t kFirst = uint64_t{1} << 47;
+  static constexpr bool contains(uint64_t id) { return (id & kFirst) != 0; }
 
   /// Counts one lookup of `node`, which has a stream; returns its id.
   uint64_t remember(const Node& node) EXCLUDES(mutex_);
