@@ -9,6 +9,7 @@
 #include "core/fsa/usn_life_cycle.h"
 #include "fuse/filesystem.h"
 #include "fuse/inode_flags.h"
+#include "fuse/privileges.h"
 #include "fuse/range_ioctl.h"
 #include "fuse/reply.h"
 #include "fuse/usn_ioctl.h"
@@ -122,6 +123,8 @@ void answer_shift(Reply& reply, const Control& control, unsigned command, fuse_i
   const uint64_t length = (*raw)->length.get();
   Filesystem& filesystem = control.filesystem();
   Open& open = open_of(control.info);
+  const auto dropped = drop_privileges(filesystem, *open.file(), control.request);
+  if (!dropped) return reply.status(dropped.error());
   filesystem.kernel_cache().break_then(
       node, [&filesystem, &open, request = reply.take(), command, node, offset, length] {
         Reply later(request);

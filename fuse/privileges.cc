@@ -16,6 +16,7 @@ namespace {
 /// Whoever writes. Elsewhere, the kernel removes them itself.
 Result<> drop_capabilities(ObjectStore& store, File& file) {
   constexpr std::string_view kName = "security.capability";
+  if (!TRY(store.query_information(file)).has_eas) return {};
   const auto value = store.query_ea(file, kName);
   if (!value && value.error() == NtStatus::NonexistentEaEntry) return {};
   if (!value) return value.error();
@@ -32,7 +33,10 @@ Result<> drop_privileges(Filesystem& filesystem, File& file, fuse_req_t request)
   if (!S_ISREG(now.st_mode) || (now.st_mode & kPrivileges) == 0) return {};
   BasicInformation information;
   information.linux_metadata.mode = now.st_mode & ~kPrivileges;
-  return filesystem.set_information(file, information);
+  TRY(filesystem.set_information(file, information));
+  // The kernel goes by the mode that it knows.
+  filesystem.kernel_cache().drop_attributes(node_of(file.reference()));
+  return {};
 }
 
 }  // namespace ntfs::frontend

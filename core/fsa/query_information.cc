@@ -61,6 +61,7 @@ Result<> take_attribute(const AttributeView& view, FileInformation& information,
       seen.has_reparse = true;
       return {};
     case AttributeType::Ea:
+      information.has_eas = true;
       if (view.is_resident()) {
         information.linux_metadata =
             linux_metadata_of(view.value(), {"$EA", information.reference.raw(), 0});

@@ -30,6 +30,7 @@ struct FileInformation {
   uint32_t link_count = 0;       ///< names without DOS ones; 1 for a directory
   uint32_t file_attributes = 0;  ///< ondisk::FileAttributes
   uint32_t reparse_tag = 0;      ///< 0: none
+  bool has_eas = false;          ///< extended attributes, those of linux_metadata included
   uint32_t security_id = 0;      ///< in $Secure; 0: its descriptor is its own, or there is none
   ondisk::FileTime creation_time;
   ondisk::FileTime last_write_time;
