@@ -94,10 +94,11 @@ Result<> remake(const XattrTarget& target, const Change& change) {
   kernel.drop(node_of(file));
   const FileInformation now = TRY(store.query_information(*target.file));
   if (now.kind == before.kind) return {};
-  const std::vector<NameInDirectory> names = TRY(store.names_of(file));
-  for (const NameInDirectory& each : names) {
-    kernel.drop_name(node_of(each.directory), name_bytes(each.name));
+  std::vector<KernelCache::Name> names;
+  for (const NameInDirectory& each : TRY(store.names_of(file))) {
+    names.push_back({node_of(each.directory), name_bytes(each.name)});
   }
+  kernel.drop_names(std::move(names));
   return {};
 }
 
