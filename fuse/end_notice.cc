@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -73,10 +74,15 @@ void EndNotice::admit() {
     close(client);  // an umount that found the mount in use, say
     return true;
   });
-  for (size_t left = kMostClients - clients_.size(); left > 0; --left) {
+  for (size_t i = 0; i < kMostClients; ++i) {
     const int client = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
     if (client < 0) return;
-    clients_.push_back(client);
+    // Any user can connect, and must not take the places of those who may unmount.
+    if (is_trusted(client) && clients_.size() < kMostClients) {
+      clients_.push_back(client);
+    } else {
+      close(client);
+    }
   }
 }
 
@@ -105,6 +111,11 @@ std::optional<EndListener> EndListener::connect(const MountEntry& mount) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::nullopt;
   EndListener listener(fd);
+  // While the mount's process does not take anybody in, connect(2) waits.
+  constexpr timeval kMostWait{.tv_sec = 5, .tv_usec = 0};
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kMostWait, sizeof(kMostWait)) != 0) {
+    return std::nullopt;
+  }
   const Address address = address_of(mount);
   if (::connect(fd, address.get(), address.length) != 0 || !is_trusted(fd)) return std::nullopt;
   return listener;

@@ -168,9 +168,11 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_
   if (flags != 0) return reply.status(NtStatus::InvalidParameter);
   const auto dropped = drop_privileges(filesystem_of(request), *open_of(to).file(), request);
   if (!dropped) return reply.result(dropped);
+  // The answer has 32 bits, and whoever asked cannot be ended before it.
+  constexpr size_t kMostBytes = size_t{1} << 30;
   const auto copied = filesystem_of(request).store().copy_range(
       open_of(from), static_cast<uint64_t>(from_offset), open_of(to),
-      static_cast<uint64_t>(to_offset), length);
+      static_cast<uint64_t>(to_offset), std::min(length, kMostBytes));
   if (!copied) return reply.status(copied.error());
   reply.written(*copied);
 }

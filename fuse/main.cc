@@ -1,5 +1,8 @@
 // ntfs-wal, and the names that mount(8), umount(8) and mkfs(8) call it by.
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <exception>
 #include <string_view>
 #include <vector>
@@ -29,9 +32,19 @@ int run(int argc, char** argv) {
   return ntfs::frontend::run_command_line(argc, argv);
 }
 
+/// A device must not get the number of a standard stream that was closed: messages would go to it.
+void open_standard_streams() {
+  int fd = 0;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_standard_streams();
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

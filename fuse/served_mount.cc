@@ -259,15 +259,16 @@ class ServedMount {
 
   /// The threads still answer, so that the kernel can hand over what it holds back.
   void end_by_signal() {
-    const UnmountResult unmounted = unmount_directory(request_.directory);
-    if (unmounted.done) return;
+    const int fd = ::open(request_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    // Also before an unmount that succeeds: the same may be mounted at a second place.
+    if (fd < 0 || syncfs(fd) != 0) {
+      log_line(LogLevel::Error, "what the kernel holds back may be lost");
+    }
+    if (fd >= 0) close(fd);
+    if (unmount_directory(request_.directory).done) return;
     log_line(LogLevel::Warning,
              fmt::format("{}: ended by a signal while in use; files open on it become unusable",
                          request_.directory));
-    const int fd = ::open(request_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    if (syncfs(fd) != 0) log_line(LogLevel::Error, "what the kernel holds back may be lost");
-    close(fd);
   }
 
   bool close_store() {
@@ -300,6 +301,8 @@ class ServedMount {
 }  // namespace
 
 int serve_mount(const MountRequest& request, ReadyNotice notice) {
+  // Whoever waits for word of the mount, or reads what it reports, may have gone.
+  signal(SIGPIPE, SIG_IGN);
   // The kernel must not wait for us to write back before it gives us memory. Without the right to
   // ask for it, nothing changes.
   prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
