@@ -24,6 +24,8 @@ constexpr uint32_t kSettableAttributes = FileAttributes::ReadOnly | FileAttribut
 
 /// Directory entries that change along with something else; others wait for the write-back.
 constexpr size_t kMostNamesAtOnce = 16;
+/// Notes for the change journal that wait for the file's next transaction.
+constexpr size_t kMostNotes = 16;
 /// Transactions in which a write-back tells a file's names.
 constexpr int kMostSteps = 1024;
 
@@ -179,14 +181,18 @@ void File::note_written(uint64_t offset, uint64_t length) {
 
 void File::post_close() {
   bool has_more = has_dirty_data();
+  bool are_many = false;
   {
     const MutexLock lock(mutex_);
     if (changes_.reasons() == 0) return;
     changes_.close(FileTime::now().raw());
     has_more = has_more || has_noted_;
+    are_many = changes_.count_noted() >= kMostNotes;
   }
   // The record goes with what is to be written of the file, if anything is.
-  if (has_more) {
+  if (are_many) {
+    volume_.write_notes(*this);
+  } else if (has_more) {
     volume_.add_dirty(*this);
   } else {
     volume_.add_closed(*this);
@@ -295,13 +301,13 @@ Result<> File::log_information(Transaction& transaction, const std::optional<Str
   const auto value = found.view().value();
   auto information = TRY(
       ondisk::parse_standard_information(value, {"$STANDARD_INFORMATION", reference_.raw(), 0}));
-  overlay(information);
   {
     const MutexLock lock(mutex_);
     logged_ = noted_;
     has_logged_ = has_noted_;
     noted_ = {};
     has_noted_ = false;
+    overlay_noted(information);
     memo_.reset();  // the record does not say yet what is not noted any more
   }
   transaction.join(shared_from_this());

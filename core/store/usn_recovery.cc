@@ -13,6 +13,10 @@ namespace ntfs {
 using ondisk::AttributeType;
 using ondisk::FileAttributes;
 
+namespace {
+constexpr size_t kMostClosesAtOnce = 64;
+}
+
 Result<UsnStream::LastRecords> UsnStream::last_records(usn::Usn from) {
   LastRecords last;
   const SharedLock lock(volume_.journal().metadata_lock());
@@ -67,17 +71,32 @@ Result<> UsnStream::close_left_open(usn::Usn from) {
   if (from >= next_) return {};
   const auto last = last_records(from);
   if (!last && last.error() != NtStatus::FileCorruptError) return last.error();
-  Transaction transaction(volume_.journal());
-  TRY(transaction.begin());
   if (!last) {
+    Transaction transaction(volume_.journal());
+    TRY(transaction.begin());
     // What it says from here on may not be all.
     TRY(stamp(transaction));
     transaction.commit();
     return {};
   }
-  std::vector<usn::Record> closes;
+  std::vector<usn::Record> open;
   for (const auto& [file, record] : *last) {
-    if ((record.reason & usn::Reason::Close) != 0) continue;
+    if ((record.reason & usn::Reason::Close) == 0) open.push_back(record);
+  }
+  // After a crash in between, those that have their record are not open any more.
+  for (size_t first = 0; first < open.size(); first += kMostClosesAtOnce) {
+    const size_t count = std::min(kMostClosesAtOnce, open.size() - first);
+    TRY(close_files(std::span(open).subspan(first, count)));
+  }
+  return {};
+}
+
+/// `records`: the last of each file.
+Result<> UsnStream::close_files(std::span<const usn::Record> records) {
+  Transaction transaction(volume_.journal());
+  TRY(transaction.begin());
+  std::vector<usn::Record> closes;
+  for (const usn::Record& record : records) {
     usn::Record close = record;
     if (TRY(make_close(close))) closes.push_back(std::move(close));
   }

@@ -114,6 +114,7 @@ class UsnStream final : public Participant {
   /// Of each file, the last record in [from, next).
   using LastRecords = std::map<FileReference, usn::Record>;
   Result<LastRecords> last_records(usn::Usn from);
+  Result<> close_files(std::span<const usn::Record> records);
   Result<bool> make_close(usn::Record& record);
 
   Volume& volume_;

@@ -515,6 +515,13 @@ void Volume::add_closed(File& file) {
 Result<> Volume::write_back_dirty(Notes notes, Stream::Durable durable) {
   std::unordered_map<uint64_t, FilePtr> files;
   {
+void Volume::write_notes(File& file) {
+  const FilePtr shared = file.weak_from_this().lock();
+  if (shared == nullptr) return;
+  (void)write_noted({&shared, 1});  // the next commit tries again, and tells
+  add_dirty(file);
+}
+
     const MutexLock lock(files_mutex_);
     files.swap(dirty_files_);
     for (FilePtr& file : closed_files_) files.emplace(file->reference().record(), std::move(file));
@@ -628,7 +635,11 @@ bool Volume::relieve() {
     const MutexLock lock(files_mutex_);
     has_buffered = !dirty_files_.empty();  // closed files wait for records only
   }
-  if (has_buffered && !write_back_dirty(Notes::Left, Stream::Durable::Later)) return false;
+  if (has_buffered) {
+    // A commit that comes meanwhile must not take the files that are on their way for written.
+    const MutexLock lock(commit_mutex_);
+    if (!write_back_dirty(Notes::Left, Stream::Durable::Later)) return false;
+  }
   return reclaim() || has_buffered;
 }
 

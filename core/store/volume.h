@@ -144,6 +144,9 @@ class Volume {
   /// The same for a file of which nothing is to be written but its close record. Many of them are
   /// written together, now and then by the caller.
   void add_closed(File& file) EXCLUDES(files_mutex_);
+  /// Makes records of what a file has noted for the change journal, at once: one that is opened,
+  /// written to and closed again and again would have more of it than a transaction can take.
+  void write_notes(File& file) EXCLUDES(files_mutex_);
 
   // Buffered data, for the bound of memory.
   void add_buffered(uint64_t bytes) { buffered_.fetch_add(bytes, std::memory_order_relaxed); }

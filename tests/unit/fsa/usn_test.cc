@@ -315,6 +315,37 @@ TEST_F(UsnTable, ClosesWithTheVeryLastHandle) {
   EXPECT_EQ(v_.news(), of("a", {0x80000002}));
 }
 
+TEST_F(UsnTable, AnyNumberOfClosesWaitsForASync) {
+  const FilePtr file = old_file(u"a");
+  for (int i = 0; i < 40000; ++i) {
+    auto open = v_.open(file);
+    ASSERT_EQ(v_.write(*open, i, 1), NtStatus::Success);
+    v_.store().close(std::move(open));
+  }
+  ASSERT_TRUE(v_.store().flush());
+  EXPECT_EQ(v_.check(), "");
+}
+
+TEST(UsnAfterACrash, ClosesAnyNumberOfFiles) {
+  UsnStore v({.bytes = uint64_t{64} << 20, .usn_size = uint64_t{8} << 20});
+  constexpr int kFiles = 6000;
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string name = std::to_string(i);
+    const FilePtr file = v.make(std::u16string(name.begin(), name.end()));
+    const std::unique_ptr<Open> open = v.open(file);
+    ASSERT_EQ(v.write(*open, 0, 10), NtStatus::Success);
+  }
+  ASSERT_TRUE(v.store().flush());
+  const usn::Usn start = v.usn().next();
+  v.crash();
+  size_t closes = 0;
+  for (const usn::Record& record : v.records(start)) {
+    closes += (record.reason & usn::Reason::Close) != 0 ? 1 : 0;
+  }
+  EXPECT_EQ(closes, size_t{kFiles});
+  EXPECT_EQ(v.check(), "");
+}
+
 TEST_F(UsnTable, NothingChangedIsNoRecord) {
   const FilePtr file = old_file(u"a", 100);
   auto open = v_.open(file);
