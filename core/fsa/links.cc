@@ -30,6 +30,7 @@ Result<ondisk::DuplicatedInformation> duplicated_of(Volume& volume, FileReferenc
 Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name) {
   TRY(check_name(name, options_.windows_names ? NameRules::Windows : NameRules::Posix));
   if (file.is_unlinked()) return NtStatus::ObjectNameNotFound;
+  TRY(check_ordinary(file));
   TRY(break_oplock(file, OplockOperation::Rename));
   const auto linked = with_reclaim(*volume_, [&]() -> Result<> {
     Transaction transaction(volume_->journal());
@@ -39,7 +40,6 @@ Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name
     if (ondisk::FileRecordView::of_valid(page->bytes()).is_directory()) {
       return NtStatus::FileIsADirectory;
     }
-    if (file.reference().record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
     Attributes attributes(*volume_, file.reference());
     if (TRY(summarize(attributes)).names >= kMostNames) return NtStatus::TooManyLinks;
     TRY(directory_record(*volume_, directory.reference()));

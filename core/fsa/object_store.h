@@ -447,6 +447,7 @@ class ObjectStore {
   void finish_removal(const RemovedFile& removed);
   Result<StreamPtr> find_stream_locked(File& file, std::u16string_view name);
   Result<> check_streams_removal(File& file);
+  Result<> check_ordinary(File& file);
   Result<> check_stream_change(File& file);
   template <typename Change>
   Result<> change_eas(File& file, Change&& change);
@@ -454,7 +455,8 @@ class ObjectStore {
   void remove_deleted(const StreamPtr& stream);
   Result<> discard_data(File& file);
   void free_unlinked(const FilePtr& file);
-  Result<> free_unlinked_now(File& file);
+  Result<> free_unlinked_now(File& file, std::u16string_view name);
+  Result<bool> is_orphan(FileReference file, FileReference deleted);
   Result<> free_orphans();
   Result<> remove_hibernation_file();
 

@@ -134,7 +134,7 @@ void ObjectStore::finish_removal(const RemovedFile& removed) {
 /// Frees a file that waits in $Extend\$Deleted. What fails is done at the next mount.
 void ObjectStore::free_unlinked(const FilePtr& file) {
   if (file->mark_freeing()) return;  // somebody else does
-  const auto freed = free_unlinked_now(*file);
+  const auto freed = free_unlinked_now(*file, name_for(file->reference()));
   if (freed || freed.error() == NtStatus::ObjectNameNotFound) return;
   log_line(LogLevel::Error,
            fmt::format("freeing the removed file {}-{} failed: {}", file->reference().record(),
@@ -156,14 +156,14 @@ Result<> ObjectStore::discard_data(File& file) {
   return {};
 }
 
-Result<> ObjectStore::free_unlinked_now(File& file) {
+/// `name`: under which it waits.
+Result<> ObjectStore::free_unlinked_now(File& file, std::u16string_view name) {
   TRY(discard_data(file));
   const FileReference deleted = TRY(deleted_directory());
   Transaction transaction(volume_->journal());
   TRY(transaction.begin());
   IndexTree directory(*volume_, deleted, u"$I30");
-  const auto entry =
-      TRY(find_entry(directory, name_for(file.reference()), IndexTree::NameMatch::Exact));
+  const auto entry = TRY(find_entry(directory, name, IndexTree::NameMatch::Exact));
   if (!entry) return NtStatus::ObjectNameNotFound;
   Attributes attributes(*volume_, file.reference());
   const File::Remains remains = remains_of(TRY(summarize(attributes)), *entry);
@@ -177,23 +177,52 @@ Result<> ObjectStore::free_unlinked_now(File& file) {
   return {};
 }
 
+/// Whether a file that has an entry in $Extend\$Deleted has no name elsewhere. What others, or
+/// damage, made of that directory must not cost anybody a file.
+Result<bool> ObjectStore::is_orphan(FileReference file, FileReference deleted) {
+  if (file.record() < kFirstOrdinaryRecord) return false;
+  const std::vector<NameInDirectory> names = TRY(names_of(file));
+  return !names.empty() && std::ranges::all_of(names, [&](const NameInDirectory& each) {
+    return each.directory == deleted;
+  });
+}
+
 /// At mount: what a crash left waiting.
 Result<> ObjectStore::free_orphans() {
-  std::vector<FileReference> orphans;
+  struct Waiting {
+    FileReference file;
+    std::u16string name;
+  };
+  std::vector<Waiting> all;
+  FileReference deleted;
   {
     const SharedLock lock(volume_->journal().metadata_lock());
-    const auto deleted = find_in_extend(*volume_, kDeletedName);
-    if (!deleted) return {};
-    IndexTree tree(*volume_, *deleted, u"$I30");
+    const auto found = find_in_extend(*volume_, kDeletedName);
+    if (!found) return {};
+    deleted = *found;
+    IndexTree tree(*volume_, deleted, u"$I30");
     TRY(tree.for_each([&](const ondisk::IndexEntryView& entry) -> Result<> {
-      orphans.push_back(entry.reference());
+      const auto name = ondisk::FileNameView::of_valid(entry.key());
+      all.push_back({entry.reference(), std::u16string(name.name())});
       return {};
     }));
   }
-  for (const FileReference orphan : orphans) {
-    const FilePtr file = volume_->file(orphan);
-    file->mark_unlinked();
-    free_unlinked(file);
+  for (const Waiting& waiting : all) {
+    const auto orphan = is_orphan(waiting.file, deleted);
+    const FilePtr file = volume_->file(waiting.file);
+    Result<> freed = orphan.error();
+    if (orphan && *orphan) {
+      file->mark_unlinked();
+      file->mark_freeing();
+      freed = free_unlinked_now(*file, waiting.name);
+    } else if (orphan) {
+      freed = NtStatus::FileCorruptError;
+    }
+    if (freed) continue;
+    log_line(LogLevel::Warning,
+             fmt::format("the file {}-{} in $Extend\\$Deleted is left as it is: {}",
+                         waiting.file.record(), waiting.file.sequence(),
+                         orphan && !*orphan ? "it has other names" : name_of(freed.error())));
   }
   return {};
 }

@@ -11,17 +11,16 @@ namespace ntfs {
 
 namespace {
 
-/// Directories from one to the root; a chain that is longer is a loop.
-constexpr int kMostDepth = 4096;
-
 /// InvalidParameter when `directory` lies in `moved` or is it.
 Result<> check_no_loop(Volume& volume, FileReference moved, FileReference directory) {
-  for (int depth = 0; depth < kMostDepth; ++depth) {
+  // From a directory to the root; a way that passes more of them than there are is a loop.
+  const uint64_t most = volume.mft().total_records();
+  for (uint64_t depth = 0; depth < most; ++depth) {
     if (directory == moved) return NtStatus::InvalidParameter;
     if (directory.record() == ondisk::kRootRecord) return {};
     directory = TRY(parent_of(volume, directory));
   }
-  return corrupt({"directory", directory.raw(), 0}, "depth", kMostDepth, "a way to the root");
+  return corrupt({"directory", directory.raw(), 0}, "depth", most, "a way to the root");
 }
 
 /// A short name stands for its long one.

@@ -100,15 +100,19 @@ Result<StreamPtr> ObjectStore::find_stream(File& file, std::u16string_view name)
 }
 
 /// What the file system keeps its own records in is not for users.
-Result<> ObjectStore::check_stream_change(File& file) {
-  TRY(check_data());
+Result<> ObjectStore::check_ordinary(File& file) {
   const FileReference reference = file.reference();
-  if (reference.record() == ondisk::kRootRecord) return {};
   if (reference.record() < kFirstOrdinaryRecord) return NtStatus::AccessDenied;
   for (const NameInDirectory& name : TRY(names_of(reference))) {
     if (name.directory.record() == ondisk::kExtendRecord) return NtStatus::AccessDenied;
   }
   return {};
+}
+
+Result<> ObjectStore::check_stream_change(File& file) {
+  TRY(check_data());
+  if (file.reference().record() == ondisk::kRootRecord) return {};
+  return check_ordinary(file);
 }
 
 Result<> ObjectStore::create_stream(File& file, std::u16string_view name) {
