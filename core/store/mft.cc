@@ -345,6 +345,7 @@ Result<> Mft::grow_bitmap(Transaction& transaction, uint64_t records) {
   const Runlist before = bitmap_->runs;
   ondisk::AttributeSizes sizes = old;
   if (bytes > old.allocated) {
+    const PageRef last = TRY(volume_.pages().page_cut_short(bitmap_));
     const uint64_t wanted =
         align_up(bytes - old.allocated, std::max<uint64_t>(cluster, 4096)) / cluster;
     const Lcn hint = before.runs().back().lcn + before.runs().back().count;
@@ -352,7 +353,7 @@ Result<> Mft::grow_bitmap(Transaction& transaction, uint64_t records) {
     for (const ClusterRun& run : runs) bitmap_->runs.append(run.lcn, run.count);
     sizes.allocated = bitmap_->runs.end().raw() * cluster;
     sizes.total_allocated = sizes.allocated;
-    volume_.pages().update_place(*bitmap_, old.allocated / 4096);
+    transaction.complete_place(last);
   }
   // New bytes are zero before the size says that they count.
   const ByteVector zeros(4096);

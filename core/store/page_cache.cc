@@ -70,7 +70,10 @@ void MetadataPage::keep_image() {
 
 PageCache::PageCache(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
                      uint64_t budget_bytes)
-    : device_(device), geometry_(geometry), budget_bytes_(budget_bytes) {}
+    : device_(device),
+      geometry_(geometry),
+      budget_bytes_(budget_bytes),
+      excess_bytes_(budget_bytes) {}
 
 PagePlace PageCache::place_of(const MetadataStream& stream, uint64_t index) const {
   const uint64_t cluster = geometry_.cluster_size;
@@ -105,10 +108,17 @@ PageRef PageCache::find_in_table(Key key) const {
 
 PageRef PageCache::insert(PageRef page) {
   const Key key{page->stream_->id, page->index_};
-  const MutexLock lock(mutex_);
-  const auto [it, inserted] = pages_.try_emplace(key, page);
-  if (inserted) size_bytes_ += page->bytes_.size();
-  return it->second;
+  PageRef present;
+  bool is_news = false;
+  {
+    const MutexLock lock(mutex_);
+    const auto [it, inserted] = pages_.try_emplace(key, page);
+    if (inserted) size_bytes_ += page->bytes_.size();
+    is_news = size_bytes_ > excess_bytes_ && !has_excess_.exchange(true);
+    present = it->second;
+  }
+  if (is_news && notice_) notice_();
+  return present;
 }
 
 Result<> PageCache::check_page(const MetadataStream& stream, uint64_t index,
@@ -320,15 +330,20 @@ void PageCache::forget_page(const MetadataPage& page) {
   pages_.erase(it);
 }
 
-void PageCache::update_place(const MetadataStream& stream, uint64_t index) {
-  const PageRef page = find({stream.id, index});
-  if (page == nullptr) return;
-  page->keep_image();
-  page->place_ = place_of(stream, index);
+PagePlace PageCache::update_place(MetadataPage& page) const {
+  page.keep_image();
+  return std::exchange(page.place_, place_of(*page.stream_, page.index_));
+}
+
+Result<PageRef> PageCache::page_cut_short(const MetadataStreamRef& stream) {
+  const uint64_t end = stream->runs.end().raw() * geometry_.cluster_size;
+  if (end % stream->page_bytes == 0) return PageRef();
+  return get(stream, end / stream->page_bytes);
 }
 
 void PageCache::trim() {
   const MutexLock lock(mutex_);
+  has_excess_.store(false, std::memory_order_relaxed);
   if (size_bytes_ <= budget_bytes_) return;
   // Second chance: a page in use since the last pass stays for one more.
   for (auto it = pages_.begin(); it != pages_.end();) {
@@ -342,6 +357,8 @@ void PageCache::trim() {
     size_bytes_ -= page.bytes_.size();
     it = pages_.erase(it);
   }
+  // Where most are held, looking again is for later.
+  excess_bytes_ = std::max(budget_bytes_, size_bytes_ + budget_bytes_ / 4);
 }
 
 uint64_t PageCache::size_bytes() const {

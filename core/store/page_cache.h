@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -127,8 +128,11 @@ class PageCache {
   void forget(const MetadataStream& stream, uint64_t first, uint64_t end);
   /// Drops one page: its block was made by a transaction that was taken back.
   void forget_page(const MetadataPage& page);
-  /// After the stream's runs grew: where a page at the old end lies now.
-  void update_place(const MetadataStream& stream, uint64_t index);
+  /// The page of which the last cluster of `stream` holds only the first part; null when none is.
+  /// Errors as get().
+  Result<PageRef> page_cut_short(const MetadataStreamRef& stream);
+  /// After the stream's runs grew: where such a page lies now. Returns where it lay.
+  PagePlace update_place(MetadataPage& page) const;
   /// A file record that was formatted by this program and never used: made again instead of read.
   /// As create().
   PageRef create_record(const MetadataStreamRef& stream, uint64_t index);
@@ -136,6 +140,10 @@ class PageCache {
   Result<> read_places(std::span<MetadataPage* const> pages, MutableBytes memory) const;
   /// Told while a Transaction holds Journal::metadata_lock exclusively: nobody else is here then.
   void set_exclusive(bool exclusive) { exclusive_.store(exclusive, std::memory_order_relaxed); }
+  /// `notice` is called, without a lock of the cache, when there are more pages than the budget
+  /// allows: somebody should trim. To be set before the first page is asked for.
+  void on_excess(std::function<void()> notice) { notice_ = std::move(notice); }
+  bool has_excess() const { return has_excess_.load(std::memory_order_relaxed); }
   /// Evicts clean pages down to the budget. Caller holds Journal::metadata_lock exclusively.
   void trim();
   uint64_t size_bytes() const;
@@ -168,6 +176,9 @@ class PageCache {
   mutable Mutex mutex_{LockRank::Page};
   tsl::robin_map<Key, PageRef, KeyHash> pages_ GUARDED_BY(mutex_);
   uint64_t size_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t excess_bytes_ GUARDED_BY(mutex_);  // from there on somebody is told
+  std::atomic<bool> has_excess_{false};
+  std::function<void()> notice_;
 };
 
 }  // namespace ntfs

@@ -87,6 +87,7 @@ Result<> SecurityStream::make_room(Transaction& transaction, const MetadataStrea
   const uint64_t unit = std::max(cluster, kPageBytes);
   const ClusterCount least((align_up(end, unit) - allocated) / cluster);
   const ClusterCount wanted = std::max(least, ClusterCount(kGrowthBytes / cluster));
+  const PageRef cut = TRY(volume_.pages().page_cut_short(stream));
   const Run last = stream->runs.runs().back();
   auto runs = volume_.clusters().allocate(transaction, wanted, last.lcn + last.count);
   if (!runs && runs.error() == NtStatus::DiskFull) {
@@ -100,8 +101,7 @@ Result<> SecurityStream::make_room(Transaction& transaction, const MetadataStrea
   sizes.allocated = sizes.total_allocated = after.end().raw() * cluster;
   TRY(attributes.store_runs(transaction, AttributeType::Data, kName, stream->runs, after, sizes));
   stream->runs = std::move(after);
-  // A page that the clusters cut short has the rest of its place now.
-  if (allocated % kPageBytes != 0) volume_.pages().update_place(*stream, allocated / kPageBytes);
+  transaction.complete_place(cut);
   return {};
 }
 

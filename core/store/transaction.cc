@@ -44,6 +44,7 @@ void TransactionMemory::clear() {
   undo.clear();
   undo_bytes.clear();
   created.clear();
+  places.clear();
   dropped.clear();
   freed_blocks.clear();
   participants.clear();
@@ -235,6 +236,10 @@ void Transaction::commit() {
   release();
 }
 
+void Transaction::complete_place(const PageRef& page) {
+  if (page != nullptr) memory_->places.emplace_back(page, journal_.pages_.update_place(*page));
+}
+
 void Transaction::abort() {
   rolling_back_ = true;
   ++journal_.aborts_;
@@ -251,6 +256,8 @@ void Transaction::abort() {
       break;
     }
   }
+  // The clusters that they got go back.
+  for (auto& [page, place] : memory_->places) page->place_ = std::move(place);
   for (size_t i = memory_->created.size(); i-- > 0;) journal_.pages_.take_back(memory_->created[i]);
   end();
   for (Participant* participant : memory_->participants)

@@ -59,6 +59,7 @@ struct TransactionMemory {
   ByteVector record;              // its log record
   std::vector<int64_t> way_back;  // sizes of the log records that take it back
   std::vector<PageRef> created;   // by perform_new
+  std::vector<std::pair<PageRef, PagePlace>> places;  // where pages lay before their streams grew
   std::vector<MetadataStreamRef> dropped;
   std::vector<FreedBlock> freed_blocks;
   std::vector<Participant*> participants;
@@ -90,6 +91,10 @@ class Transaction {
   /// The same for bytes of a page that nobody looks at without the rest of the transaction, those
   /// behind the end of a stream; and for data of a file, which is there as soon as it is written.
   Result<> perform_unseen(const Operation& operation, const PageRef& page);
+
+  /// `page`, which PageCache::page_cut_short() gave before the stream's runs grew (or null), has
+  /// the rest of its place now.
+  void complete_place(const PageRef& page);
 
   /// Makes the changes permanent in memory and in the log's order (durable with the next flush).
   void commit() NO_THREAD_SAFETY_ANALYSIS;

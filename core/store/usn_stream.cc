@@ -206,6 +206,7 @@ Result<> UsnStream::make_room(Transaction& transaction, const MetadataStreamRef&
   const uint64_t ahead = std::min(kGrowthBytes, information_.maximum_size / kGrowthPart);
   const ClusterCount least((align_up(end, unit) - allocated) / cluster);
   const ClusterCount wanted(std::max(align_down(ahead, unit) / cluster, least.raw()));
+  const PageRef cut = TRY(volume_.pages().page_cut_short(stream));
   Lcn hint = Lcn::hole();
   if (!stream->runs.empty() && !stream->runs.runs().back().lcn.is_hole()) {
     hint = stream->runs.runs().back().lcn + stream->runs.runs().back().count;
@@ -224,10 +225,7 @@ Result<> UsnStream::make_room(Transaction& transaction, const MetadataStreamRef&
   TRY(attributes.store_runs(transaction, AttributeType::Data, kUsnRecords, stream->runs, after,
                             sizes));
   stream->runs = std::move(after);
-  // A page that the clusters cut short has the rest of its place now.
-  if (allocated % usn::kPageBytes != 0) {
-    volume_.pages().update_place(*stream, allocated / usn::kPageBytes);
-  }
+  transaction.complete_place(cut);
   return {};
 }
 

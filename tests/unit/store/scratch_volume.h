@@ -27,9 +27,10 @@ class ScratchVolume {
     uint32_t record_size = 1024;
     bool reflink = false;
     VolumeOptions::Discard discard = VolumeOptions::Discard::No;
+    std::chrono::milliseconds commit_interval = std::chrono::minutes(10);  ///< 0: no thread
   };
 
-  explicit ScratchVolume(const Shape& shape) : discard_(shape.discard), device_(shape.size_bytes) {
+  explicit ScratchVolume(const Shape& shape) : shape_(shape), device_(shape.size_bytes) {
     FormatOptions options;
     options.cluster_size = shape.cluster_size;
     options.record_size = shape.record_size;
@@ -106,15 +107,15 @@ class ScratchVolume {
   void open() {
     volume_.reset();
     VolumeOptions options;
-    options.commit_interval = std::chrono::minutes(10);
-    options.discard = discard_;
+    options.commit_interval = shape_.commit_interval;
+    options.discard = shape_.discard;
     std::string why_not;
     auto volume = Volume::open(device_, options, why_not);
     ASSERT(volume.has_value());
     volume_ = std::move(volume).value();
   }
 
-  const VolumeOptions::Discard discard_;
+  const Shape shape_;
   MemoryDevice device_;
   std::unique_ptr<Volume> volume_;
   bool (*ignores_)(const Finding&) = nullptr;

@@ -78,12 +78,46 @@ TEST(Transaction, KeepsThoseItTellsOfItsEnd) {
   EXPECT_TRUE(kept.expired());
 }
 
+// Clusters smaller than a page, of which mkntfs makes a single one for $MFT's bitmap.
+TEST(Transaction, TakesBackThePlaceThatAPageGotWithMoreClusters) {
+  ScratchVolume scratch({.cluster_size = 512});
+  Volume& volume = scratch.volume();
+  const FileReference file = scratch.make_file();
+  for (const bool stays : {false, true}) {
+    auto ended = std::make_unique<Transaction>(volume.journal());
+    Transaction& transaction = *ended;
+    ASSERT_TRUE(transaction.begin());
+    const auto stream = std::make_shared<MetadataStream>();
+    stream->file = file;
+    stream->type = AttributeType::Bitmap;
+    stream->id = (file.record() << 8) | 0xFF;
+    const auto first = volume.clusters().allocate(transaction, ClusterCount(1), Lcn(5000));
+    ASSERT_TRUE(first);
+    stream->runs.append(first->front().lcn, ClusterCount(1));
+    const auto page = volume.pages().page_cut_short(stream);
+    ASSERT_TRUE(page && *page);
+    const auto more = volume.clusters().allocate(transaction, ClusterCount(7), Lcn(5001));
+    ASSERT_TRUE(more);
+    for (const ClusterRun& run : *more) stream->runs.append(run.lcn, run.count);
+    transaction.complete_place(*page);
+    EXPECT_EQ((*page)->place().lcns.size(), 8u);
+    EXPECT_EQ(*volume.pages().page_cut_short(stream), nullptr);
+    if (stays)
+      transaction.commit();
+    else
+      ended.reset();
+    EXPECT_EQ((*page)->place().lcns.size(), stays ? 8u : 1u);
+    volume.pages().forget(*stream, 0);
+  }
+}
+
 // What a transaction logs comes from what it set aside when it began: others' space is not touched,
 // so the log cannot become full in the middle.
 TEST(Transaction, TakesNothingButWhatItSetAside) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
-  ScratchVolume scratch({});
+  // Nobody else writes to the log: a flush fills a page with what nobody has set aside.
+  ScratchVolume scratch({.commit_interval = std::chrono::milliseconds(0)});
   RandomChanges changes(scratch, scratch.make_file(), seed);
   const lfs::LogFile& log = *scratch.volume().journal().log();
   for (int i = 0; i < 100; ++i) {
