@@ -24,7 +24,7 @@ Result<LogGeometry> LogGeometry::for_new_log(uint64_t store_bytes) {
 
 Result<LogGeometry> LogGeometry::from_disk(uint64_t file_size, uint32_t sequence_number_bits,
                                            uint64_t first_record_offset) {
-  if (file_size < kMinimumLogBytes || file_size >= uint64_t{1} << 40) {
+  if (file_size < kMinimumLogBytes || file_size > kMaximumForeignLogBytes) {
     return NtStatus::FileCorruptError;
   }
   // For a power of two one bit more still addresses every byte.

@@ -25,6 +25,8 @@ constexpr uint64_t kFastPairs = 16;
 constexpr uint64_t kFirstRecordOffset2 = 34 * kPageSize;  ///< LFS 2.0
 constexpr uint64_t kMinimumLogBytes = 50 * kPageSize;
 constexpr uint64_t kMaximumLogBytes = (uint64_t{1} << 32) - 2 * kPageSize;
+/// Of those that others made: ntfs3 looks at no more than that.
+constexpr uint64_t kMaximumForeignLogBytes = uint64_t{1} << 32;
 /// Longest client data of one record; ntfsrecover holds a record in 64 KiB.
 constexpr uint64_t kMaximumClientData = 65536 - kRecordHeaderSize;
 constexpr uint16_t kNoClient = 0xFFFF;

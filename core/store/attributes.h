@@ -81,6 +81,8 @@ class Attributes {
 
   /// The whole runlist of a nonresident attribute, from all its records.
   Result<Runlist> load_runs(ondisk::AttributeType type, std::u16string_view name);
+  /// The same where there must not be holes: a hole can claim any size.
+  Result<Runlist> load_whole_runs(ondisk::AttributeType type, std::u16string_view name);
   /// Sizes as its first record says (resident: file size = valid = value length, allocated
   /// 8-aligned).
   Result<ondisk::AttributeSizes> sizes(ondisk::AttributeType type, std::u16string_view name);

@@ -349,6 +349,19 @@ Result<Runlist> Attributes::load_runs(AttributeType type, std::u16string_view na
   return runs;
 }
 
+Result<Runlist> Attributes::load_whole_runs(AttributeType type, std::u16string_view name) {
+  Runlist runs = TRY(load_runs(type, name));
+  const Origin origin{"runlist of metadata", file_.raw(), static_cast<uint32_t>(type)};
+  if (runs.allocated() != runs.end() - Vcn(0)) {
+    return corrupt(origin, "mapped clusters", runs.allocated().raw(), "no hole");
+  }
+  const uint64_t total = volume_.geometry().total_clusters;
+  if (runs.end().raw() > total) {
+    return corrupt(origin, "mapped clusters", runs.end().raw(), "no more than the volume has");
+  }
+  return runs;
+}
+
 Result<> Attributes::store_runs(Transaction& transaction, AttributeType type,
                                 std::u16string_view name, const Runlist& before,
                                 const Runlist& after, const ondisk::AttributeSizes& sizes) {

@@ -75,11 +75,11 @@ Result<> Mft::reach_extents() {
 Result<> Mft::reload() {
   TRY(reach_extents());
   Attributes attributes(volume_, kMftFile);
-  records_->runs = TRY(attributes.load_runs(AttributeType::Data, u""));
+  records_->runs = TRY(attributes.load_whole_runs(AttributeType::Data, u""));
   const auto sizes = TRY(attributes.sizes(AttributeType::Data, u""));
   total_ = sizes.valid_data_length / records_->page_bytes;
   if (bitmap_ != nullptr) {
-    bitmap_->runs = TRY(attributes.load_runs(AttributeType::Bitmap, u""));
+    bitmap_->runs = TRY(attributes.load_whole_runs(AttributeType::Bitmap, u""));
   }
   return {};
 }

@@ -12,8 +12,10 @@ namespace {
 
 constexpr uint64_t kUnit = 512;
 constexpr uint64_t kWindowBytes = 64 << 10;
-/// Pages of a recovery together. A log of 64 MiB that this driver wrote speaks of a fraction.
-constexpr uint64_t kMostBytes = uint64_t{512} << 20;
+/// Pages of a recovery together. The log of this driver holds the whole of a page that changes for
+/// the first time since a checkpoint, or, of a record of 4 KiB, what is in use.
+constexpr uint64_t kLeastLimit = uint64_t{512} << 20;
+constexpr uint64_t kBytesPerByteOfLog = 8;
 constexpr size_t kLsnOffset = offsetof(ondisk::FileRecordHeader, lsn);
 static_assert(kLsnOffset == offsetof(ondisk::IndexBlockHeader, lsn));
 
@@ -22,6 +24,13 @@ std::string_view signature_of(PageKind kind) {
 }
 
 }  // namespace
+
+RecoveredPages::RecoveredPages(BlockDevice& device, const ondisk::VolumeGeometry& geometry,
+                               lfs::Lsn stamp, uint64_t log_bytes)
+    : device_(device),
+      geometry_(geometry),
+      stamp_(stamp),
+      most_bytes_(std::max(kLeastLimit, log_bytes * kBytesPerByteOfLog)) {}
 
 lfs::Lsn RecoveredPages::Page::lsn() const {
   return lfs::Lsn::from_raw(struct_at<le64>(bytes, kLsnOffset).get());
@@ -120,7 +129,7 @@ Result<RecoveredPages::Page*> RecoveredPages::get(const PageLocation& location) 
     }
     bytes += piece.length;
   }
-  if (total_bytes_ + bytes > kMostBytes) return NtStatus::InsufficientResources;
+  if (total_bytes_ + bytes > most_bytes_) return NtStatus::InsufficientResources;
   total_bytes_ += bytes;
   for (const DevicePiece& piece : location.pieces) {
     for (uint64_t at = 0; at < piece.length; at += kUnit) {

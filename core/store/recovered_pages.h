@@ -52,9 +52,9 @@ class RecoveredPages {
     Result<> verify(const ondisk::VolumeGeometry& geometry);
   };
 
-  /// `device` must outlive the object.
-  RecoveredPages(BlockDevice& device, const ondisk::VolumeGeometry& geometry, lfs::Lsn stamp)
-      : device_(device), geometry_(geometry), stamp_(stamp) {}
+  /// `device` must outlive the object. `log_bytes`: size of the log that speaks of the pages.
+  RecoveredPages(BlockDevice& device, const ondisk::VolumeGeometry& geometry, lfs::Lsn stamp,
+                 uint64_t log_bytes);
 
   /// The page at `location`, read when it is not here. Valid as long as the object. Errors: the
   /// device's; LogCorrupt: another page, of another shape, takes some of these bytes;
@@ -88,6 +88,7 @@ class RecoveredPages {
   BlockDevice& device_;
   const ondisk::VolumeGeometry geometry_;
   const lfs::Lsn stamp_;
+  const uint64_t most_bytes_;
   std::deque<Page> pages_;
   std::unordered_map<uint64_t, size_t> owners_;  // 512-byte unit of the device -> index in pages_
   uint64_t total_bytes_ = 0;

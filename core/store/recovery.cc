@@ -89,7 +89,7 @@ Result<std::unique_ptr<LogStoreOnVolume>> log_of(BlockDevice& device, ByteView b
 Result<std::unique_ptr<LogStoreOnVolume>> find_log(BlockDevice& device,
                                                    const ondisk::VolumeGeometry& geometry) {
   const uint64_t in_table = ondisk::kLogFileRecord * geometry.file_record_size;
-  RecoveredPages reader(device, geometry, {});
+  RecoveredPages reader(device, geometry, {}, 0);
   ByteVector record(geometry.file_record_size);
   for (const Lcn table : {geometry.mft_lcn, geometry.mftmirr_lcn}) {
     TRY(reader.read_device(table.raw() * geometry.cluster_size + in_table, record));
@@ -126,7 +126,7 @@ Result<std::unique_ptr<Recovery>> Recovery::replay(BlockDevice& device,
   report.end_lsn = analysis.end;
   report.records_scanned = analysis.records;
   report.transactions_committed = analysis.committed;
-  RecoveredPages pages(device, geometry, recovery->stamp_);
+  RecoveredPages pages(device, geometry, recovery->stamp_, log->size_bytes());
   Replay replay(*reader, analysis, pages, geometry, log->runs(), report, why_not);
   TRY(replay.redo());
   TRY(replay.undo());

@@ -396,7 +396,9 @@ Result<MetadataStreamRef> Volume::load_stream(FileReference file, AttributeType 
     const auto root = TRY(attributes.find(AttributeType::IndexRoot, name));
     stream->page_bytes = ondisk::IndexRootView::of_valid(root.view().value()).index_block_size();
   }
-  stream->runs = TRY(attributes.load_runs(type, name));
+  // Of those of type $DATA, the change journal begins with a hole.
+  stream->runs = TRY(type == AttributeType::Data ? attributes.load_runs(type, name)
+                                                 : attributes.load_whole_runs(type, name));
   return stream;
 }
 

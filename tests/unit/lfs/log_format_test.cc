@@ -39,6 +39,12 @@ TEST(LogGeometry, RefusesSequenceBitsThatDoNotFitTheSize) {
   EXPECT_FALSE(LogGeometry::from_disk(0, 67, kFirstRecordOffset).has_value());
 }
 
+TEST(LogGeometry, RefusesSizesThatNobodyMakes) {
+  EXPECT_TRUE(LogGeometry::from_disk(kMaximumForeignLogBytes, 34, kFirstRecordOffset).has_value());
+  EXPECT_FALSE(LogGeometry::from_disk(kMaximumForeignLogBytes + kPageSize, 34, kFirstRecordOffset)
+                   .has_value());
+}
+
 TEST(LogGeometry, KnowsWhereRecordsCannotBe) {
   const auto log = LogGeometry::for_new_log(0x200000).value();
   EXPECT_TRUE(log.can_hold_record(log.lsn_at(2, 0x4040)));

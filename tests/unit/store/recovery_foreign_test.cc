@@ -163,7 +163,7 @@ class ForeignLog {
   ByteVector record() { return record(record_); }
   ByteVector record(uint64_t number) {
     OverlayDevice view(*device_, recovery_ ? recovery_->patches() : std::span<const DevicePatch>());
-    RecoveredPages pages(view, geometry_, Lsn());
+    RecoveredPages pages(view, geometry_, Lsn(), 0);
     const uint64_t size = geometry_.file_record_size;
     const uint64_t place = geometry_.mft_lcn.raw() * geometry_.cluster_size + number * size;
     const auto page = pages.get({PageKind::FileRecord, {{place, size}}, number});
