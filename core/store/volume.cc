@@ -21,7 +21,6 @@ namespace {
 
 constexpr FileReference kMftFile(ondisk::kMftRecord, 1);
 /// Streams kept in memory although nobody uses them.
-constexpr size_t kMostIdleStreams = 8192;
 constexpr uint64_t kUpCaseBytes = 128 << 10;
 /// Sequence numbers between the highest LSN found on a volume whose log was emptied and ours: index
 /// blocks may carry higher LSNs than the file records that were looked at.
@@ -125,6 +124,7 @@ Result<> Volume::write_recovered(BlockDevice& device, VolumeOptions options,
 Result<> Volume::load(std::string& why_not) {
   pages_ = std::make_unique<PageCache>(device_, geometry_, options_.cache_bytes / 2);
   journal_ = std::make_unique<Journal>(device_, *pages_, geometry_);
+  pages_->on_excess([this] { journal_->wake(); });
   data_ = std::make_unique<LoggedData>(device_, *journal_);
   TRY(load_mft());
   TRY(load_volume_record(why_not));
@@ -138,7 +138,11 @@ Result<> Volume::load(std::string& why_not) {
   security_ = std::make_unique<SecurityDescriptors>(*this);
   usn_ = std::make_unique<UsnStream>(*this);
   TRY(usn_->load());
-  if (options_.access == VolumeOptions::Access::ReadOnly) return check_log(why_not);
+  if (options_.access == VolumeOptions::Access::ReadOnly) {
+    TRY(check_log(why_not));
+    start_committer();
+    return {};
+  }
   if (options_.access != VolumeOptions::Access::ReadWrite) return {};
   TRY(check_log(why_not));
   TRY(check_writable(why_not));
@@ -150,10 +154,13 @@ Result<> Volume::load(std::string& why_not) {
   clusters_->set_mft_zone({mft_end, ClusterCount(std::min(geometry_.total_clusters - mft_end.raw(),
                                                           geometry_.total_clusters / 8))});
   TRY(start_usn());
-  if (options_.commit_interval.count() != 0) {
-    committer_ = std::thread([this] { run_committer(); });
-  }
+  start_committer();
   return {};
+}
+
+void Volume::start_committer() {
+  if (options_.commit_interval.count() == 0) return;
+  committer_ = std::thread([this] { run_committer(); });
 }
 
 /// Changes become records from here on. Records that another driver may have left out: whoever
@@ -431,10 +438,13 @@ Result<MetadataStreamRef> Volume::metadata_stream(FileReference file, AttributeT
     }
     return it->second;
   }
-  if (streams_.size() > kMostIdleStreams) {
+  if (streams_.size() > streams_limit_) {
+    const uint64_t interval = journal_->interval();
     std::erase_if(streams_, [&](const auto& entry) {
-      return entry.second.use_count() == 1 && entry.second->opened_interval == 0;
+      const uint64_t opened = entry.second->opened_interval;
+      return entry.second.use_count() == 1 && (opened == 0 || opened + 1 < interval);
     });
+    streams_limit_ = std::max(kLeastStreams, streams_.size() * 2);
   }
   streams_[id] = stream;
   return stream;
@@ -644,6 +654,10 @@ bool Volume::relieve() {
   }
   return reclaim() || has_buffered;
 }
+    if (pages_->has_excess()) {
+      const ExclusiveLock lock(journal_->metadata_lock());
+      pages_->trim();
+    }
 
 void Volume::run_committer() {
   using Clock = std::chrono::steady_clock;

@@ -182,6 +182,7 @@ class Volume {
   void close_all() EXCLUDES(files_mutex_);
   FilePtr find_file(const File& file) REQUIRES(files_mutex_);
   Result<> commit(Stream::Durable durable);
+  void start_committer();
   Result<> commit_now(Stream::Durable durable) REQUIRES(commit_mutex_);
   void run_committer();
 
@@ -211,6 +212,8 @@ class Volume {
   Result<> last_commit_ GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> buffered_{0};
   Mutex streams_mutex_{LockRank::FileTable};
+  static constexpr size_t kLeastStreams = 8192;
+  size_t streams_limit_ GUARDED_BY(streams_mutex_) = kLeastStreams;  // idle ones go above it
   std::unordered_map<uint64_t, MetadataStreamRef> streams_ GUARDED_BY(streams_mutex_);
   std::atomic<uint64_t> streams_changes_{0};
   uint64_t streams_aborts_ GUARDED_BY(streams_mutex_) = 0;  // Journal::abort_count() of streams_
