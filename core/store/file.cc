@@ -282,7 +282,11 @@ Result<> File::log_names(Transaction& transaction, const ondisk::StandardInforma
     const auto view = TRY(ondisk::FileNameView::parse(name, {"$FILE_NAME", reference_.raw(), 0}));
     IndexTree parent(volume_, view.parent(), u"$I30");
     const auto updated = parent.update_file_name(transaction, name, repeat);
-    if (!updated && updated.error() != NtStatus::ObjectNameNotFound) return updated;
+    // What is wrong with a directory, which has been told, must not keep its files from the disk.
+    if (!updated && updated.error() != NtStatus::ObjectNameNotFound &&
+        updated.error() != NtStatus::FileCorruptError) {
+      return updated;
+    }
   }
   const MutexLock lock(mutex_);
   leaves_names_ = told < names.size();
@@ -303,11 +307,11 @@ Result<> File::log_information(Transaction& transaction, const std::optional<Str
       ondisk::parse_standard_information(value, {"$STANDARD_INFORMATION", reference_.raw(), 0}));
   {
     const MutexLock lock(mutex_);
+    overlay_noted(information);
     logged_ = noted_;
     has_logged_ = has_noted_;
     noted_ = {};
     has_noted_ = false;
-    overlay_noted(information);
     memo_.reset();  // the record does not say yet what is not noted any more
   }
   transaction.join(shared_from_this());

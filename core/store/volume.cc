@@ -482,8 +482,8 @@ void Volume::drop_metadata_stream(Transaction& transaction, const MetadataStream
 
 FilePtr Volume::file(FileReference reference) {
   const MutexLock lock(files_mutex_);
-  auto& place = files_[reference.record()];
-  if (FilePtr file = place.lock(); file != nullptr && file->reference() == reference) return file;
+  auto& place = files_[reference.raw()];
+  if (FilePtr file = place.lock()) return file;
   auto file = std::make_shared<File>(*this, reference);
   place = file;
   if (files_.size() > files_limit_) {
@@ -494,25 +494,18 @@ FilePtr Volume::file(FileReference reference) {
 }
 
 void Volume::add_dirty(File& file) {
+  FilePtr shared = file.weak_from_this().lock();
+  if (shared == nullptr) return;
   const MutexLock lock(files_mutex_);
-  if (FilePtr shared = find_file(file)) {
-    dirty_files_[file.reference().record()] = std::move(shared);
-  }
-}
-
-/// Null when it is not in memory any more.
-FilePtr Volume::find_file(const File& file) {
-  const auto it = files_.find(file.reference().record());
-  if (it == files_.end()) return nullptr;
-  FilePtr shared = it->second.lock();
-  return shared.get() == &file ? shared : nullptr;
+  dirty_files_[file.reference().raw()] = std::move(shared);
 }
 
 void Volume::add_closed(File& file) {
   std::vector<FilePtr> files;
   {
+    FilePtr shared = file.weak_from_this().lock();
     const MutexLock lock(files_mutex_);
-    if (FilePtr shared = find_file(file)) closed_files_.push_back(std::move(shared));
+    if (shared != nullptr) closed_files_.push_back(std::move(shared));
     if (closed_files_.size() < kMostClosed) return;
     files.swap(closed_files_);
   }
@@ -522,11 +515,6 @@ void Volume::add_closed(File& file) {
   for (const FilePtr& closed : files) add_dirty(*closed);
 }
 
-/// Files with notes for the change journal and nothing else stay with `Notes::Left`: what failed
-/// for want of space can still be taken back.
-Result<> Volume::write_back_dirty(Notes notes, Stream::Durable durable) {
-  std::unordered_map<uint64_t, FilePtr> files;
-  {
 void Volume::write_notes(File& file) {
   const FilePtr shared = file.weak_from_this().lock();
   if (shared == nullptr) return;
@@ -534,15 +522,20 @@ void Volume::write_notes(File& file) {
   add_dirty(file);
 }
 
+/// Files with notes for the change journal and nothing else stay with `Notes::Left`: what failed
+/// for want of space can still be taken back.
+Result<> Volume::write_back_dirty(Notes notes, Stream::Durable durable) {
+  std::unordered_map<uint64_t, FilePtr> files;
+  {
     const MutexLock lock(files_mutex_);
     files.swap(dirty_files_);
-    for (FilePtr& file : closed_files_) files.emplace(file->reference().record(), std::move(file));
+    for (FilePtr& file : closed_files_) files.emplace(file->reference().raw(), std::move(file));
     closed_files_.clear();
   }
   // In the order of their records, so that neighbours get neighbouring clusters.
   std::vector<FilePtr> order;
   order.reserve(files.size());
-  for (auto& [record, file] : files) order.push_back(std::move(file));
+  for (auto& [reference, file] : files) order.push_back(std::move(file));
   std::sort(order.begin(), order.end(),
             [](const FilePtr& a, const FilePtr& b) { return a->reference() < b->reference(); });
   if (order.size() > kMostUrgent) durable = Stream::Durable::Later;
@@ -594,7 +587,7 @@ void Volume::close_all() {
   std::vector<FilePtr> files;
   {
     const MutexLock lock(files_mutex_);
-    for (const auto& [record, weak] : files_) {
+    for (const auto& [reference, weak] : files_) {
       if (FilePtr file = weak.lock()) files.push_back(std::move(file));
     }
   }
@@ -654,10 +647,6 @@ bool Volume::relieve() {
   }
   return reclaim() || has_buffered;
 }
-    if (pages_->has_excess()) {
-      const ExclusiveLock lock(journal_->metadata_lock());
-      pages_->trim();
-    }
 
 void Volume::run_committer() {
   using Clock = std::chrono::steady_clock;
@@ -665,6 +654,10 @@ void Volume::run_committer() {
   while (!stop_committer_) {
     journal_->wait_for_work(options_.commit_interval);
     if (stop_committer_) return;
+    if (pages_->has_excess()) {
+      const ExclusiveLock lock(journal_->metadata_lock());
+      pages_->trim();
+    }
     if (!journal_->is_writable()) continue;
     const bool due = Clock::now() - last >= options_.commit_interval;
     if (due || is_over_budget()) {

@@ -180,10 +180,9 @@ class Volume {
   Result<> keep_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   Result<> write_noted(std::span<const FilePtr> files) EXCLUDES(files_mutex_);
   void close_all() EXCLUDES(files_mutex_);
-  FilePtr find_file(const File& file) REQUIRES(files_mutex_);
   Result<> commit(Stream::Durable durable);
-  void start_committer();
   Result<> commit_now(Stream::Durable durable) REQUIRES(commit_mutex_);
+  void start_committer();
   void run_committer();
 
   std::unique_ptr<Recovery> recovery_;   // null: the log was clean
@@ -212,12 +211,14 @@ class Volume {
   Result<> last_commit_ GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> buffered_{0};
   Mutex streams_mutex_{LockRank::FileTable};
+  std::unordered_map<uint64_t, MetadataStreamRef> streams_ GUARDED_BY(streams_mutex_);
   static constexpr size_t kLeastStreams = 8192;
   size_t streams_limit_ GUARDED_BY(streams_mutex_) = kLeastStreams;  // idle ones go above it
-  std::unordered_map<uint64_t, MetadataStreamRef> streams_ GUARDED_BY(streams_mutex_);
   std::atomic<uint64_t> streams_changes_{0};
   uint64_t streams_aborts_ GUARDED_BY(streams_mutex_) = 0;  // Journal::abort_count() of streams_
   Mutex files_mutex_{LockRank::FileTable};
+  // By their references: what names a file that is gone must not stand in the way of the one that
+  // has its record now.
   std::unordered_map<uint64_t, std::weak_ptr<File>> files_ GUARDED_BY(files_mutex_);
   std::unordered_map<uint64_t, FilePtr> dirty_files_ GUARDED_BY(files_mutex_);
   std::vector<FilePtr> closed_files_ GUARDED_BY(files_mutex_);

@@ -6,10 +6,13 @@
 
 #include <map>
 #include <random>
+#include <thread>
 
 #include "core/check/check.h"
+#include "core/fsa/names.h"
 #include "core/store/format.h"
 #include "tests/support/memory_device.h"
+#include "tests/unit/check/volume_editor.h"
 
 namespace ntfs {
 namespace {
@@ -181,6 +184,135 @@ TEST_F(ObjectStoreTest, AFileThatACrashLeftUnlinkedIsFreedAtTheNextMount) {
   remount();
 }
 
+TEST_F(ObjectStoreTest, AFileWithAnotherNameIsNotFreedForItsNameAmongThoseThatWait) {
+  const FilePtr root = store_->root();
+  const FilePtr file = create(root, u"kept");
+  ASSERT_TRUE(store_->open(*file));
+  const FilePtr waiting = create(root, u"waiting");
+  ASSERT_TRUE(store_->open(*waiting));
+  ASSERT_TRUE(store_->remove(*root, u"waiting", ObjectStore::RemoveKind::File));
+  // As another driver, or damage, may leave it.
+  const auto extend = store_->lookup(*root, u"$Extend");
+  ASSERT_TRUE(extend);
+  const auto deleted = store_->lookup(**extend, u"$Deleted");
+  ASSERT_TRUE(deleted);
+  {
+    Transaction transaction(store_->volume().journal());
+    ASSERT_TRUE(transaction.begin());
+    Attributes attributes(store_->volume(), file->reference());
+    IndexTree tree(store_->volume(), (*deleted)->reference(), u"$I30");
+    NamedEntry entry;
+    entry.name = u"other name";
+    ASSERT_TRUE(add_name(transaction, attributes, tree, entry));
+    transaction.commit();
+  }
+  remount();
+  ASSERT_TRUE(store_->lookup(*store_->root(), u"kept"));
+  EXPECT_TRUE(store_->query_information(*store_->file(file->reference())));
+  EXPECT_FALSE(store_->query_information(*store_->file(waiting->reference())))
+      << "the others are freed";
+  remount();
+}
+
+TEST_F(ObjectStoreTest, AskingForAnEarlierFileInARecordLosesNothingOfTheOneThatHasIt) {
+  const FilePtr file = create(store_->root(), u"file");
+  const FileReference earlier(file->reference().record(),
+                              static_cast<uint16_t>(file->reference().sequence() - 1));
+  ASSERT_TRUE(store_->flush());
+  EXPECT_EQ(store_->query_information(*store_->file(earlier)).error(),
+            NtStatus::ObjectNameNotFound);
+  EXPECT_EQ(store_->file(file->reference()), file);
+  const ByteVector written(5000, std::byte{7});
+  ASSERT_TRUE(store_->write(*file, 0, written, Stream::Buffering::Buffered));
+  ASSERT_TRUE(store_->flush());
+  // As after a power cut.
+  auto survivor = device_->clone();
+  store_.reset();
+  device_ = std::move(survivor);
+  mount();
+  const auto found = store_->lookup(*store_->root(), u"file");
+  ASSERT_TRUE(found);
+  AlignedBuffer read(8192);
+  ASSERT_TRUE(store_->read(**found, 0, written.size(), read.bytes()));
+  EXPECT_TRUE(std::ranges::equal(read.bytes().first(written.size()), written));
+}
+
+TEST_F(ObjectStoreTest, ADamagedDirectoryDoesNotKeepAFileWithAnotherNameFromTheDisk) {
+  const FilePtr directory = create(store_->root(), u"directory", FileKind::Directory);
+  for (int i = 0; i < 100; ++i) create(directory, numbered("a long enough name ", i));
+  const FilePtr file = create(store_->root(), u"file");
+  ASSERT_TRUE(store_->link(*file, *directory, u"a second name"));
+  const uint64_t record = directory->reference().record();
+  ASSERT_TRUE(store_->dismount());
+  store_.reset();
+  {
+    testing::VolumeEditor editor(*device_);
+    for (uint64_t at = 0; at < 16384; at += 4096) {
+      editor.edit(editor.position(record, ondisk::AttributeType::IndexAllocation, u"$I30", at), 512,
+                  [](MutableBytes bytes) { std::ranges::fill(bytes, std::byte{0x55}); });
+    }
+  }
+  mount();
+  const ByteVector written(5000, std::byte{7});
+  {
+    const auto found = store_->lookup(*store_->root(), u"file");
+    ASSERT_TRUE(found);
+    ASSERT_TRUE(store_->write(**found, 0, written, Stream::Buffering::Buffered));
+  }
+  EXPECT_TRUE(store_->flush());
+  ASSERT_TRUE(store_->dismount());
+  store_.reset();
+  mount();
+  const auto found = store_->lookup(*store_->root(), u"file");
+  ASSERT_TRUE(found);
+  AlignedBuffer read(8192);
+  ASSERT_TRUE(store_->read(**found, 0, written.size(), read.bytes()));
+  EXPECT_TRUE(std::ranges::equal(read.bytes().first(written.size()), written));
+}
+
+TEST_F(ObjectStoreTest, MetadataHasNoHoles) {
+  const FilePtr file = create(store_->root(), u"file");
+  OpenParameters parameters;
+  parameters.desired_access = AccessMask::WriteData;
+  auto open = store_->open(file, parameters);
+  ASSERT_TRUE(open);
+  ASSERT_TRUE(store_->set_sparse(**open, Stream::Sparse::Yes));
+  store_->close(std::move(*open));
+  const ByteVector written(5000, std::byte{7});
+  ASSERT_TRUE(store_->write(*file, 1 << 20, written, Stream::Buffering::Buffered));
+  ASSERT_TRUE(store_->flush());
+  const SharedLock lock(store_->volume().journal().metadata_lock());
+  Attributes attributes(store_->volume(), file->reference());
+  EXPECT_TRUE(attributes.load_runs(ondisk::AttributeType::Data, u""));
+  EXPECT_EQ(attributes.load_whole_runs(ondisk::AttributeType::Data, u"").error(),
+            NtStatus::FileCorruptError);
+}
+
+TEST_F(ObjectStoreTest, ALookAtEverythingKeepsToItsMemoryWhereNothingIsWritten) {
+  constexpr int kFiles = 6000;
+  for (int i = 0; i < kFiles; ++i) create(store_->root(), numbered("file", i));
+  ASSERT_TRUE(store_->dismount());
+  store_.reset();
+  ObjectStoreOptions options;
+  options.volume.access = VolumeOptions::Access::ReadOnly;
+  options.volume.cache_bytes = 2 << 20;
+  std::string why_not;
+  auto store = ObjectStore::mount(*device_, options, why_not);
+  ASSERT_TRUE(store) << why_not;
+  store_ = std::move(*store);
+  for (int i = 0; i < kFiles; ++i) {
+    const auto file = store_->lookup(*store_->root(), numbered("file", i));
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(store_->query_information(**file));
+  }
+  PageCache& pages = store_->volume().pages();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (pages.size_bytes() > options.volume.cache_bytes) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << pages.size_bytes();
+    std::this_thread::yield();
+  }
+}
+
 TEST_F(ObjectStoreTest, RenamesReplacesAndExchanges) {
   const FilePtr root = store_->root();
   const FilePtr a = create(root, u"a");
@@ -242,6 +374,27 @@ TEST_F(ObjectStoreTest, CountsHardLinks) {
   }
   EXPECT_EQ(store_->query_information(*file)->link_count, 50u);
   remount();
+}
+
+TEST_F(ObjectStoreTest, WhatIsInExtendGetsNoOtherName) {
+  const FilePtr root = store_->root();
+  const auto extend = store_->lookup(*root, u"$Extend");
+  ASSERT_TRUE(extend);
+  for (const char16_t* name : {u"$Reparse", u"$ObjId", u"$Quota"}) {
+    const auto file = store_->lookup(**extend, name);
+    ASSERT_TRUE(file);
+    EXPECT_EQ(store_->link(**file, *root, u"mine").error(), NtStatus::AccessDenied);
+  }
+}
+
+TEST_F(ObjectStoreTest, RenamesADirectoryInADeepTree) {
+  FilePtr deepest = store_->root();
+  for (int depth = 0; depth < 4200; ++depth) deepest = create(deepest, u"d", FileKind::Directory);
+  create(deepest, u"a", FileKind::Directory);
+  EXPECT_TRUE(store_->rename(*deepest, u"a", *deepest, u"b", ObjectStore::RenameMode::Replace));
+  EXPECT_EQ(store_->rename(*store_->root(), u"d", *deepest, u"d", ObjectStore::RenameMode::Replace)
+                .error(),
+            NtStatus::InvalidParameter);
 }
 
 TEST_F(ObjectStoreTest, KeepsSymlinksOfEveryLength) {
