@@ -18,6 +18,7 @@
 #include "fuse/mount_point.h"
 #include "fuse/recovery_notice.h"
 #include "fuse/session.h"
+#include "fuse/volume_device.h"
 
 namespace ntfs::frontend {
 
@@ -183,7 +184,7 @@ class ServedMount {
     // Beside what the store needs: a request and an answer for each thread.
     options.arena_bytes += threads() * (2 * Filesystem::kMaxTransferBytes + (size_t{64} << 10));
     const auto access = read_only_ ? UringDevice::Access::ReadOnly : UringDevice::Access::ReadWrite;
-    auto device = UringDevice::open(request_.source, access, options);
+    auto device = open_volume_device(request_.source, access, options);
     if (!device && device.error() == NtStatus::MediaWriteProtected && !read_only_) {
       log_line(LogLevel::Warning,
                fmt::format("{}: is write-protected. Mounted read-only.", request_.source));
@@ -196,7 +197,7 @@ class ServedMount {
   }
 
   int open_device_read_only(const UringDevice::Options& options) {
-    auto device = UringDevice::open(request_.source, UringDevice::Access::ReadOnly, options);
+    auto device = open_volume_device(request_.source, UringDevice::Access::ReadOnly, options);
     if (!device) return kMountFailed;  // logged
     device_ = std::move(*device);
     return kMountSucceeded;

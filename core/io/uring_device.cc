@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "core/base/trace.h"
@@ -28,6 +29,8 @@ constexpr size_t kLargestPiece = size_t{8} << 20;
 constexpr size_t kLargestPlainCall = size_t{64} << 10;
 // How often a transfer is tried again, a millisecond apart, when the kernel says EAGAIN.
 constexpr uint32_t kMostStalls = 10000;
+// How often it is asked, a millisecond apart, whether an image is open for writing elsewhere.
+constexpr int kMostLeaseAttempts = 500;
 constexpr std::string_view kInUse =
     "in use: mounted, or open in another program; unmount it or end that program first";
 // Beside errno values: the file ended before the transfer did.
@@ -340,6 +343,30 @@ Result<std::unique_ptr<UringDevice>> UringDevice::open(const std::string& path, 
   return device;
 }
 
+namespace {
+
+/// Whether another program, or a loop device, has the image open for writing: a file system that is
+/// mounted through it locks nothing. Not everybody may ask, nor everywhere; then nobody is known.
+bool is_open_for_writing(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return false;
+  bool is_written = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  // Who opens it for writing meanwhile is told by a signal that nobody minds, and waits.
+  if (!is_written && fcntl(fd, F_SETSIG, SIGURG) == 0) {
+    // What was unmounted just now may still be on its way.
+    for (int attempt = 0; attempt < kMostLeaseAttempts; ++attempt) {
+      is_written = fcntl(fd, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN;
+      if (!is_written) break;
+      usleep(1000);
+    }
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+  }
+  close(fd);
+  return is_written;
+}
+
+}  // namespace
+
 Result<> UringDevice::open_file() {
   struct stat status {};
   if (stat(path_.c_str(), &status) != 0) {
@@ -359,6 +386,9 @@ Result<> UringDevice::open_file() {
     const int probe = ::open(path_.c_str(), flags | O_EXCL);
     in_use_elsewhere_ = probe < 0 && errno == EBUSY;
     if (probe >= 0) close(probe);
+  }
+  if (!is_block_device_ && !is_read_only() && is_open_for_writing(path_)) {
+    return refuse(path_, kInUse, NtStatus::SharingViolation);
   }
   fd_ = ::open(path_.c_str(), flags);
   if (fd_ < 0 && errno == EBUSY) return refuse(path_, kInUse, NtStatus::SharingViolation);
@@ -442,21 +472,18 @@ Result<> UringDevice::measure_block_device() {
   if (!is_read_only() && read_only != 0) {
     return refuse(path_, "the device is read-only", NtStatus::MediaWriteProtected);
   }
+  const auto blocks = static_cast<uint32_t>(block_size);
   const uint32_t largest = std::min<uint32_t>(options_.max_block_size, AlignedBuffer::kAlignment);
-  if (block_size < static_cast<int>(kSector) || block_size > static_cast<int>(largest) ||
-      !is_power_of_two(static_cast<uint64_t>(block_size))) {
-    return refuse(path_,
-                  fmt::format("the device has logical blocks of {} bytes, more than the {} that "
-                              "can be used here",
-                              block_size, largest),
-                  NtStatus::NotSupported);
-  }
-  block_size_ = static_cast<uint32_t>(block_size);
-  size_bytes_ = align_down(size_bytes_, block_size_);
+  size_bytes_ = align_down(size_bytes_, std::max(blocks, kSector));
   const int flags = fcntl(fd_, F_GETFL);
-  direct_ = flags >= 0 && fcntl(fd_, F_SETFL, flags | O_DIRECT) == 0;
+  direct_ = blocks >= kSector && blocks <= largest && is_power_of_two(blocks) && flags >= 0 &&
+            fcntl(fd_, F_SETFL, flags | O_DIRECT) == 0;
+  block_size_ = direct_ ? blocks : kSector;
   if (!direct_) {
-    log_line(LogLevel::Note, fmt::format("{}: refuses O_DIRECT; using the page cache", path_));
+    log_line(LogLevel::Note, fmt::format("{}: {}; using the page cache", path_,
+                                         blocks <= largest ? "refuses O_DIRECT"
+                                                           : "its blocks are larger than what is "
+                                                             "to be written"));
   }
   return {};
 }

@@ -6,8 +6,10 @@
 // once and works without. This file's source is the one place below fuse/ that knows errno.
 //
 // Exclusion: ReadWrite claims a block device with O_EXCL and locks an image file with flock; both
-// end with the object, or with the process. Open it after fork(), never before.
-// Source: io_uring(7), open(2) "O_DIRECT", statx(2), pwritev2(2) "RWF_DSYNC".
+// end with the object, or with the process. Open it after fork(), never before. An image that is
+// open for writing elsewhere, by a loop device, say, is refused, which a lease tells.
+// Source: io_uring(7), open(2) "O_DIRECT", fcntl(2) "F_SETLEASE", statx(2), pwritev2(2)
+// "RWF_DSYNC".
 
 #include <atomic>
 #include <string>
@@ -31,15 +33,15 @@ class UringDevice final : public BlockDevice {
     uint32_t max_rings = 16;    ///< calls that run at once; others wait; at least 1
     /// Memory that allocate() gives out before it turns to the heap. It stays resident.
     size_t arena_bytes = size_t{16} << 20;
-    /// The caller's transfers are multiples of this. An image file on a file system that asks more
-    /// of direct transfers is opened without O_DIRECT; a block device is refused. 512 or 4096.
+    /// The caller's transfers are multiples of this. Where direct transfers need larger blocks,
+    /// they go through the page cache. 512 or 4096.
     uint32_t max_block_size = 4096;
   };
 
   /// Errors: SharingViolation (ReadWrite: in use elsewhere), ObjectNameNotFound, AccessDenied,
   /// MediaWriteProtected, FileIsADirectory, InvalidDeviceRequest (neither file nor block device),
-  /// NotSupported (blocks larger than max_block_size), IoDeviceError. All are logged, with the
-  /// path and the cause. ReadOnly works on what is in use elsewhere: see in_use_elsewhere().
+  /// IoDeviceError. All are logged, with the path and the cause. ReadOnly works on what is in use
+  /// elsewhere: see in_use_elsewhere().
   static Result<std::unique_ptr<UringDevice>> open(const std::string& path, Access access,
                                                    const Options& options);
   ~UringDevice() override;
@@ -58,6 +60,7 @@ class UringDevice final : public BlockDevice {
   /// Does this process, or another, have it open for writing, or the kernel have it mounted? As it
   /// was when it was opened ReadOnly.
   bool in_use_elsewhere() const { return in_use_elsewhere_; }
+  bool is_block_device() const { return is_block_device_; }
   bool is_direct() const { return direct_; }
   /// Did the kernel accept the arena? Without, transfers from it are merely slower.
   bool has_registered_buffers() const { return registered_; }

@@ -12,6 +12,7 @@
 #include "core/check/check.h"
 #include "core/io/uring_device.h"
 #include "core/store/volume.h"
+#include "fuse/volume_device.h"
 
 namespace ntfs::frontend {
 
@@ -131,7 +132,7 @@ void print_text(const CheckReport& report, const std::string& source) {
 }  // namespace
 
 int run_check(const CheckCommandOptions& options) {
-  auto device = UringDevice::open(options.source, UringDevice::Access::ReadOnly, {});
+  auto device = open_volume_device(options.source, UringDevice::Access::ReadOnly);
   if (!device) return kCheckCouldNotRun;  // the device said why
   if ((*device)->in_use_elsewhere()) {
     log_line(LogLevel::Warning,

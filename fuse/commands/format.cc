@@ -82,8 +82,29 @@ int check_content(const FormatCommandOptions& options, BlockDevice& device) {
       kExitCannotCreate);
 }
 
+/// For sectors of `sector_size` bytes; 0: those of a block device, 512 in an image.
+Result<std::unique_ptr<UringDevice>> open_for_format(const std::string& source,
+                                                     uint32_t& sector_size) {
+  constexpr uint32_t kLeastSector = 512;
+  {
+    auto device = TRY(UringDevice::open(source, UringDevice::Access::ReadWrite, {}));
+    const uint32_t block_size = device->logical_block_size();
+    if (sector_size == 0) sector_size = device->is_block_device() ? block_size : kLeastSector;
+    if (sector_size >= block_size) return device;
+    if (device->is_block_device()) {
+      log_line(LogLevel::Error,
+               fmt::format("{}: its sectors have {} bytes; no system could use smaller ones on it",
+                           source, block_size));
+      return NtStatus::InvalidParameter;
+    }
+  }
+  UringDevice::Options options;
+  options.max_block_size = kLeastSector;
+  return UringDevice::open(source, UringDevice::Access::ReadWrite, options);
+}
+
 int format_device(const FormatCommandOptions& options, FormatOptions format) {
-  auto device = UringDevice::open(options.source, UringDevice::Access::ReadWrite, {});
+  auto device = open_for_format(options.source, format.sector_size);
   if (!device) return exit_code_of(device.error());  // logged
   const std::string why = format_refusal(format, (*device)->size_bytes());
   if (!why.empty()) return refuse(options.source, why, kExitUsage);

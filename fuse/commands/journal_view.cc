@@ -13,6 +13,7 @@
 #include "core/io/mount_table.h"
 #include "fuse/commands/opened_volume.h"
 #include "fuse/reply.h"
+#include "fuse/volume_device.h"
 
 namespace ntfs::frontend {
 
@@ -117,7 +118,7 @@ std::unique_ptr<MountedJournal> open_mounted(const std::string& directory) {
 
 Result<> change_unmounted(const std::string& source, const JournalChange& change) {
   TRY(ensure_not_mounted(source));  // printed
-  const auto device = TRY(UringDevice::open(source, UringDevice::Access::ReadWrite, {}));
+  const auto device = TRY(open_volume_device(source, UringDevice::Access::ReadWrite));
   std::string why_not;
   auto store = ObjectStore::mount(*device, {}, why_not);
   if (!store && !why_not.empty()) {

@@ -6,6 +6,7 @@
 #include "core/base/trace.h"
 #include "fuse/name_encoding.h"
 #include "fuse/recovery_notice.h"
+#include "fuse/volume_device.h"
 
 namespace ntfs::frontend {
 
@@ -41,7 +42,7 @@ Result<OpenedVolume> open_volume(const std::string& source, View view) {
   opened.source = source;
   UringDevice::Options device_options;
   device_options.arena_bytes = 0;  // one thread, for a moment
-  auto device = UringDevice::open(source, UringDevice::Access::ReadOnly, device_options);
+  auto device = open_volume_device(source, UringDevice::Access::ReadOnly, device_options);
   if (!device) return device.error();  // logged
   opened.device = std::move(*device);
   ObjectStoreOptions options;

@@ -10,6 +10,7 @@
 #include "core/io/uring_device.h"
 #include "fuse/commands/exit_codes.h"
 #include "fuse/commands/opened_volume.h"
+#include "fuse/volume_device.h"
 
 namespace ntfs::frontend {
 
@@ -81,7 +82,7 @@ int run_recover(const RecoverOptions& options) {
   }
   const auto mode =
       options.dry_run ? UringDevice::Access::ReadOnly : UringDevice::Access::ReadWrite;
-  const auto device = UringDevice::open(options.source, mode, {});
+  const auto device = open_volume_device(options.source, mode);
   if (!device) return exit_code_of(device.error());  // logged
   std::string why_not;
   const auto unclean = is_unclean(**device, why_not);
