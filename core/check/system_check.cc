@@ -116,16 +116,21 @@ void check_bad_clusters(Context& context) {
 void check_boot_sectors(VolumeReader& reader, Findings& findings) {
   const uint64_t position = reader.geometry().backup_boot_sector_position();
   const Place place{"boot sector", {}, fmt::format("copy at byte {:#x}", position)};
+  ByteVector first(ondisk::kBootSectorBytes);
+  reader.read(0, first);
+  const auto is_copy_at = [&](uint64_t at) {
+    ByteVector backup(ondisk::kBootSectorBytes);
+    return at + backup.size() <= reader.device_bytes() && reader.read(at, backup) &&
+           backup == first;
+  };
+  // ntfsresize leaves it in the last sector of the device.
+  const uint64_t sector = reader.geometry().sector_size;
+  if (is_copy_at(position)) return;
+  if (is_copy_at(align_down(reader.device_bytes(), sector) - sector)) return;
   if (position + ondisk::kBootSectorBytes > reader.device_bytes()) {
     findings.add(place, "behind the last sector of the volume", "end of the device",
                  "there is no copy of the boot sector");
-    return;
-  }
-  ByteVector first(ondisk::kBootSectorBytes);
-  ByteVector backup(ondisk::kBootSectorBytes);
-  reader.read(0, first);
-  reader.read(position, backup);
-  if (first != backup) {
+  } else {
     findings.add(place, "the boot sector", "another content",
                  "the copy of the boot sector differs");
   }

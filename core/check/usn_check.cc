@@ -15,14 +15,6 @@ namespace {
 
 constexpr const char* kStructure = "$UsnJrnl";
 
-/// The first byte of $J that is allocated.
-uint64_t first_allocated(const Stream& records, uint64_t cluster_size) {
-  for (const Run& run : records.runs) {
-    if (!run.lcn.is_hole()) return std::min(run.vcn.raw() * cluster_size, records.file_size);
-  }
-  return records.file_size;
-}
-
 void check_maximum(Context& context, uint64_t next) {
   const auto information = usn::parse_max(context.usn.maximum, {"$UsnJrnl:$Max"});
   if (!information) {
@@ -33,20 +25,29 @@ void check_maximum(Context& context, uint64_t next) {
   }
 }
 
-/// Each page from the first one that is allocated.
-void check_records(Context& context, uint64_t first, uint64_t next) {
+void check_page(Context& context, uint64_t at, MutableBytes bytes) {
+  if (!context.reader.read(context.usn.records, at, bytes)) return;
+  usn::PageCursor cursor(bytes, usn::Usn::from_raw(at), context.usn.file);
+  for (;;) {
+    const auto record = cursor.next();
+    if (!record) {
+      context.findings.add({kStructure, context.usn.file, fmt::format("$J, page at {:#x}", at)},
+                           last_corruption());
+    }
+    if (!record || !*record) return;
+  }
+}
+
+/// Each page that has clusters: what was trimmed is a hole, of any size.
+void check_records(Context& context, uint64_t next) {
+  const uint64_t cluster = context.geometry().cluster_size;
   ByteVector page(usn::kPageBytes);
-  for (uint64_t at = align_down(first, usn::kPageBytes); at < next; at += usn::kPageBytes) {
-    const MutableBytes bytes = MutableBytes(page).first(std::min(usn::kPageBytes, next - at));
-    if (!context.reader.read(context.usn.records, at, bytes)) continue;
-    usn::PageCursor cursor(bytes, usn::Usn::from_raw(at), context.usn.file);
-    for (;;) {
-      const auto record = cursor.next();
-      if (!record) {
-        context.findings.add({kStructure, context.usn.file, fmt::format("$J, page at {:#x}", at)},
-                             last_corruption());
-      }
-      if (!record || !*record) break;
+  uint64_t at = 0;
+  for (const Run& run : context.usn.records.runs) {
+    if (run.lcn.is_hole()) continue;
+    at = std::max(at, align_down(run.vcn.raw() * cluster, usn::kPageBytes));
+    for (; at < std::min(run.end().raw() * cluster, next); at += usn::kPageBytes) {
+      check_page(context, at, MutableBytes(page).first(std::min(usn::kPageBytes, next - at)));
     }
   }
 }
@@ -68,7 +69,7 @@ void check_usn(Context& context) {
                          "a file's last record is past the end of $J");
   }
   if (records.resident) return;
-  check_records(context, first_allocated(records, context.geometry().cluster_size), next);
+  check_records(context, next);
 }
 
 }  // namespace ntfs::check
