@@ -16,7 +16,7 @@ namespace ntfs::ondisk {
 
 namespace {
 
-constexpr Origin kOrigin{"log payload", 0, 0};
+constexpr Origin kOrigin{};  // what cannot be parsed is shown as bytes, not told
 constexpr uint32_t kEndOfAttributes = 0xFFFFFFFF;
 constexpr size_t kFileNameHead = 0x42;      // up to the name
 constexpr size_t kFileNameLengthAt = 0x40;  // in UTF-16 code units

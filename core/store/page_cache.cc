@@ -121,11 +121,12 @@ PageRef PageCache::insert(PageRef page) {
   return present;
 }
 
-Result<> PageCache::check_page(const MetadataStream& stream, uint64_t index,
-                               MutableBytes bytes) const {
+Result<> PageCache::check_page(const MetadataStream& stream, uint64_t index, MutableBytes bytes,
+                               Told told) const {
   switch (stream.kind) {
     case PageKind::FileRecord: {
-      const Origin origin{"file record", index, index * stream.page_bytes};
+      const Origin origin{told == Told::Yes ? "file record" : "", index,
+                          index * stream.page_bytes};
       TRY(unprotect(bytes, origin));
       const auto record = TRY(ondisk::FileRecordView::parse(bytes, origin));
       // Records that were never used say what their maker liked.
@@ -221,12 +222,13 @@ Result<> PageCache::read_around(const MetadataStreamRef& stream, uint64_t index)
     const size_t at = (page->index_ - first) * stream->page_bytes;
     MutableBytes bytes = buffer.bytes().subspan(at, stream->page_bytes);
     // Neighbours that were never used may hold anything: only the record asked for must be right.
-    if (page->index_ != index && (bytes[0] != std::byte{'F'} || bytes[3] != std::byte{'E'}))
-      continue;
+    const bool is_asked = page->index_ == index;
+    if (!is_asked && (bytes[0] != std::byte{'F'} || bytes[3] != std::byte{'E'})) continue;
     page->number_to_follow_ = number_to_follow(bytes);
-    const auto good = check_page(*stream, page->index_, bytes);
+    const auto good =
+        check_page(*stream, page->index_, bytes, is_asked ? Told::Yes : Told::No);
     if (!good) {
-      if (page->index_ == index) return good.error();
+      if (is_asked) return good.error();
       continue;
     }
     std::copy(bytes.begin(), bytes.end(), page->bytes_.begin());

@@ -164,7 +164,9 @@ class PageCache {
   PagePlace place_of(const MetadataStream& stream, uint64_t index) const;
   Result<PageRef> read_page(const MetadataStreamRef& stream, uint64_t index);
   Result<> read_around(const MetadataStreamRef& stream, uint64_t index);
-  Result<> check_page(const MetadataStream& stream, uint64_t index, MutableBytes bytes) const;
+  enum class Told { Yes, No };
+  Result<> check_page(const MetadataStream& stream, uint64_t index, MutableBytes bytes,
+                      Told told = Told::Yes) const;
   PageRef find(Key key) const NO_THREAD_SAFETY_ANALYSIS;
   PageRef find_in_table(Key key) const REQUIRES(mutex_);
   PageRef insert(PageRef page);
