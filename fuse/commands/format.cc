@@ -9,6 +9,7 @@
 #include "core/io/mount_table.h"
 #include "core/io/uring_device.h"
 #include "core/store/format.h"
+#include "core/store/volume.h"
 #include "fuse/byte_size.h"
 #include "fuse/commands/exit_codes.h"
 #include "fuse/commands/signatures.h"
@@ -73,13 +74,18 @@ void print_summary(const FormatCommandOptions& options, const FormatSummary& sum
 /// Refuses what must not be overwritten.
 int check_content(const FormatCommandOptions& options, BlockDevice& device) {
   if (options.force) return kExitSuccess;
-  const auto content = recognize_content(device);
-  if (!content) return exit_code_of(content.error());
-  if (content->empty()) return kExitSuccess;
-  return refuse(
-      options.source,
-      fmt::format("holds {}; format it with --force if nothing on it is needed", *content),
-      kExitCannotCreate);
+  std::string content;
+  if (Volume::read_geometry(device)) {
+    content = "an NTFS volume";  // one with shared clusters, too, which only this driver knows
+  } else if (const auto found = recognize_content(options.source); found) {
+    content = *found;
+  } else {
+    return refuse(options.source, "cannot be read", exit_code_of(found.error()));
+  }
+  if (content.empty()) return kExitSuccess;
+  return refuse(options.source,
+                fmt::format("holds {}; format it with --force if nothing on it is needed", content),
+                kExitCannotCreate);
 }
 
 /// For sectors of `sector_size` bytes; 0: those of a block device, 512 in an image.

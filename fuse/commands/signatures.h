@@ -1,14 +1,15 @@
 #pragma once
 
-// What a device seems to hold, so that format does not destroy it by mistake.
+// What a device or an image seems to hold, so that format does not destroy it by mistake.
 
-#include <string_view>
+#include <string>
 
-#include "core/io/block_device.h"
+#include "core/base/result.h"
 
 namespace ntfs::frontend {
 
-/// "an NTFS volume", "an ext file system", ...; "" when nothing is recognized.
-Result<std::string_view> recognize_content(BlockDevice& device);
+/// "data of the type ext4", "a partition table (gpt)", ...; "" when libblkid knows nothing there.
+/// IoDeviceError: it cannot be read.
+Result<std::string> recognize_content(const std::string& path);
 
 }  // namespace ntfs::frontend

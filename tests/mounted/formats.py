@@ -159,13 +159,24 @@ def refusals(work):
         expect(done.stderr, f"format {options} says nothing")
         if os.path.exists(image):
             os.unlink(image)
-    volume.Ext4().format(image, 16 * MIB)
-    before = run("sha256sum", image).stdout
-    done = run(PROGRAM, "format", image, check=False)
-    expect(done.returncode != 0, "format overwrote a volume of another kind without --force")
-    expect_equal(run("sha256sum", image).stdout, before, "the image")
-    run(PROGRAM, "format", image, "--force")
-    check_volume(image)
+    others = [
+        ("mke2fs", "-q", "-F"),
+        ("mkfs.minix",),
+        ("mkfs.bfs",),
+        ("mkswap",),
+        ("mkntfs", "-q", "-F"),
+        (PROGRAM, "format", "--force", "--reflink"),
+    ]
+    for maker in others:
+        volume.make_sparse(image, 16 * MIB)
+        run(*maker, image)
+        before = run("sha256sum", image).stdout
+        done = run(PROGRAM, "format", image, check=False)
+        expect_equal(done.returncode, 73, f"exit code of format over what {maker[0]} made")
+        expect("--force" in done.stderr, f"format says: {done.stderr}")
+        expect_equal(run("sha256sum", image).stdout, before, "the image")
+        run(PROGRAM, "format", image, "--force")
+        check_volume(image)
 
 
 def main():
