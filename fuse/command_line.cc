@@ -1,7 +1,9 @@
 #include "fuse/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <string_view>
+#include <system_error>
 
 #include "core/base/trace.h"
 #include "fuse/byte_size.h"
@@ -55,7 +57,9 @@ class CommandLine {
       const int code = app_.exit(error);
       return code == 0 ? kExitSuccess : usage_code(argc, argv);
     }
-    return run_ ? run_() : kExitUsage;
+    if (!run_) return kExitUsage;
+    const std::string_view command = argv[1];
+    return run_to_the_end(command == "check" ? kCheckCouldNotRun : kExitIo);
   }
 
  private:
@@ -85,6 +89,19 @@ class CommandLine {
     if (command == "check") return kCheckUsage;
     if (command == "mount" || command == "umount") return kMountUsage;
     return kExitUsage;
+  }
+
+  /// What was printed must have arrived: a full disk makes an empty listing of one that is not.
+  int run_to_the_end(int code_of_failure) {
+    int code = kExitSuccess;
+    try {
+      code = run_();
+    } catch (const std::system_error&) {  // by {fmt}
+      if (std::ferror(stdout) == 0) throw;
+    }
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    log_line(LogLevel::Error, "standard output: not everything could be written");
+    return code_of_failure;
   }
 
   CLI::App* add(const std::string& name, const std::string& what, const std::string& example) {

@@ -103,6 +103,27 @@ def looking_in(image, content):
     expect(done.returncode != 0 and "not" in done.stderr, "cat of an absent path")
 
 
+def full_disk(image):
+    """What did not arrive must not look like an answer."""
+    for code, words in (
+        (74, ("info", image)),
+        (74, ("info", image, "--json")),
+        (74, ("ls", image, "/")),
+        (74, ("cat", image, "/directory/big")),
+        (74, ("cat", image, "/directory/small")),
+        (74, ("stat", image, "/")),
+        (74, ("log", image)),
+        (8, ("check", image)),
+        (8, ("check", image, "--json")),
+    ):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
+            )
+        expect_equal(done.returncode, code, f"exit code of {words[0]} that cannot write")
+        expect(done.stderr, f"{words[0]} that cannot write says nothing")
+
+
 def log_records(image):
     lines = call("log", image, "--json").stdout.splitlines()
     expect(lines, "the log of a volume that was worked on has no records")
@@ -315,6 +336,7 @@ def main():
             ("help", helps),
             ("info", lambda: information(image)),
             ("ls, cat, stat, extents", lambda: looking_in(image, content)),
+            ("a full disk takes no answers", lambda: full_disk(image)),
             ("log", lambda: log_records(image)),
             ("probe", lambda: probing(image, work)),
             ("mount and umount", lambda: mounting(image, work)),
