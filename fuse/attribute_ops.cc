@@ -78,9 +78,9 @@ Result<> set_information(Filesystem& filesystem, File& file, struct stat wanted,
     const struct stat now = TRY(filesystem.attributes(file));
     type = now.st_mode & S_IFMT;
     const bool is_for_owner = (which & FUSE_SET_ATTR_MODE) == 0;
-    if (is_for_owner && mode_for_new_owner(now.st_mode) != now.st_mode) {
+    if (is_for_owner && mode_without_privileges(now.st_mode) != now.st_mode) {
       which |= FUSE_SET_ATTR_MODE;
-      wanted.st_mode = mode_for_new_owner(now.st_mode);
+      wanted.st_mode = mode_without_privileges(now.st_mode);
     }
   }
   BasicInformation information = information_of(wanted, which, type);

@@ -12,6 +12,7 @@
 
 #include "fuse/filesystem.h"
 #include "fuse/name_encoding.h"
+#include "fuse/privileges.h"
 #include "fuse/reply.h"
 
 namespace ntfs::frontend {
@@ -193,9 +194,12 @@ Result<Made> find_existing(Filesystem& filesystem, const NewFile& wanted) {
   return found;
 }
 
-Result<FilePtr> find_or_make(Filesystem& filesystem, const NewFile& wanted) {
+Result<FilePtr> find_or_make(Filesystem& filesystem, const NewFile& wanted, fuse_req_t request) {
   const auto found = find(filesystem, wanted.parent, wanted.name);
-  if (found) return found->file;
+  if (found) {
+    TRY(check_may_write(filesystem, *found->file, request));
+    return found->file;
+  }
   if (found.error() != NtStatus::ObjectNameNotFound) return found.error();
   const Made made = TRY(make(filesystem, wanted));
   filesystem.take_back(made.entry);  // the kernel does not learn of it
@@ -214,7 +218,7 @@ Result<> create_stream(ObjectStore& store, File& file, std::u16string_view name)
 }
 
 /// A file that does not exist is made for its stream, as on Windows and with ntfs-3g.
-Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted) {
+Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted, fuse_req_t request) {
   const StreamPath path = TRY(stream_path_from_kernel(wanted.name));
   const std::string file_name = name_bytes(path.file);
   NewFile of_file = wanted;
@@ -226,7 +230,7 @@ Result<Made> make_stream(Filesystem& filesystem, const NewFile& wanted) {
     return made;
   }
   of_file.holder = CreateParameters::Holder::None;
-  made.node.file = TRY(find_or_make(filesystem, of_file));
+  made.node.file = TRY(find_or_make(filesystem, of_file, request));
   TRY(create_stream(filesystem.store(), *made.node.file, path.stream));
   made.node.stream = TRY(filesystem.store().find_stream(*made.node.file, path.stream));
   made.entry = TRY(filesystem.look_up(made.node, wanted.name));
@@ -238,9 +242,10 @@ struct Opened {
   std::unique_ptr<Open> open;
 };
 
-Result<Opened> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags) {
+Result<Opened> create_or_open(Filesystem& filesystem, const NewFile& wanted, int flags,
+                              fuse_req_t request) {
   auto made = is_stream_path(wanted.name, filesystem.options().streams)
-                  ? make_stream(filesystem, wanted)
+                  ? make_stream(filesystem, wanted, request)
                   : make(filesystem, wanted);
   if (!made && made.error() == NtStatus::ObjectNameCollision && (flags & O_EXCL) == 0) {
     made = find_existing(filesystem, wanted);
@@ -264,7 +269,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
                        .mode = S_IFREG | (mode & ~mode_t{S_IFMT}),
                        .creator = creator_of(request),
                        .holder = CreateParameters::Holder::Caller};
-  auto made = create_or_open(filesystem, wanted, info->flags);
+  auto made = create_or_open(filesystem, wanted, info->flags, request);
   if (!made) return reply.status(made.error());
   filesystem.set_handle(*made->open, *info);
   if (reply.create(made->entry, *info)) {
@@ -316,17 +321,20 @@ void on_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char*
   if (!reply.entry(*entry)) filesystem.take_back(*entry);
 }
 
-Result<> remove_stream(Filesystem& filesystem, fuse_ino_t parent, std::string_view name) {
+Result<> remove_stream(Filesystem& filesystem, fuse_ino_t parent, std::string_view name,
+                       fuse_req_t request) {
   const Node node = TRY(find(filesystem, parent, name));
   if (node.stream == nullptr) return NtStatus::CannotDelete;
+  TRY(check_may_write(filesystem, *node.file, request));
   return filesystem.store().remove_stream(*node.file, node.stream->name());
 }
 
-Result<> remove(Filesystem& filesystem, fuse_ino_t parent, std::string_view name,
+Result<> remove(fuse_req_t request, fuse_ino_t parent, std::string_view name,
                 ObjectStore::RemoveKind kind) {
+  Filesystem& filesystem = filesystem_of(request);
   if (is_stream_path(name, filesystem.options().streams)) {
     if (kind == ObjectStore::RemoveKind::Directory) return NtStatus::NotADirectory;
-    return remove_stream(filesystem, parent, name);
+    return remove_stream(filesystem, parent, name, request);
   }
   const FilePtr directory = TRY(filesystem.file(parent));
   const std::u16string units = TRY(name_from_kernel(name));
@@ -339,12 +347,12 @@ Result<> remove(Filesystem& filesystem, fuse_ino_t parent, std::string_view name
 
 void on_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request);
-  reply.result(remove(filesystem_of(request), parent, name, ObjectStore::RemoveKind::File));
+  reply.result(remove(request, parent, name, ObjectStore::RemoveKind::File));
 }
 
 void on_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request);
-  reply.result(remove(filesystem_of(request), parent, name, ObjectStore::RemoveKind::Directory));
+  reply.result(remove(request, parent, name, ObjectStore::RemoveKind::Directory));
 }
 
 /// A name in a directory, as RENAME gives two of.

@@ -1,9 +1,7 @@
 // POSIX access control lists, in the kernel's format, which is that of the volume, too
 // (posix_acls.h). Source: acl(5); Linux, include/uapi/linux/posix_acl_xattr.h.
 
-#include <algorithm>
-#include <array>
-
+#include "fuse/privileges.h"
 #include "fuse/xattr_names.h"
 
 namespace ntfs::frontend {
@@ -20,14 +18,6 @@ Result<ByteVector> get(const XattrTarget& target) {
   return acl ? Result<ByteVector>(acl->build()) : NtStatus::NonexistentEaEntry;
 }
 
-bool is_caller_in_group(const XattrTarget& target, gid_t group) {
-  if (target.caller.uid == 0 || target.caller.gid == group) return true;
-  std::array<gid_t, 64> groups{};
-  const int count = fuse_req_getgroups(target.request, groups.size(), groups.data());
-  const auto known = std::span(groups).first(std::clamp<size_t>(count < 0 ? 0 : count, 0, 64));
-  return std::ranges::find(known, group) != known.end();
-}
-
 Result<> set_access(const XattrTarget& target, ByteView value) {
   const auto acl = PosixAcl::parse(value);
   if (!acl) return NtStatus::InvalidParameter;
@@ -35,7 +25,7 @@ Result<> set_access(const XattrTarget& target, ByteView value) {
   const struct stat now = TRY(target.filesystem.attributes(*target.file));
   mode_t kept = now.st_mode & ~kPermissions;
   // As chmod(2): the bit is for members of the group to give.
-  if (!is_caller_in_group(target, now.st_gid)) kept &= ~mode_t{S_ISGID};
+  if (!is_in_group(target.request, now.st_gid)) kept &= ~mode_t{S_ISGID};
   BasicInformation information;
   information.linux_metadata.mode = kept | acl->mode();
   information.eas.push_back(

@@ -171,6 +171,42 @@ def opened_written_and_closed(directory):
     os.close(handle)
 
 
+def streams_are_for_those_who_may_write(image, directory):
+    """A named stream by its path is a name in the directory to the kernel, but part of the file."""
+    run(PROGRAM, "mount", image, directory, "-o", "allow_other,streams_interface=windows")
+    try:
+        place = f"{directory}/shared"
+        os.mkdir(place)
+        os.chmod(directory, 0o755)
+        os.chmod(place, 0o777)
+        write(f"{place}/roots")
+        write(f"{place}/roots:stream", b"root's")
+        write(f"{place}/for all")
+        os.chmod(f"{place}/for all", 0o666)
+
+        def as_another():
+            for refused in (
+                lambda: write(f"{place}/roots:planted", b"planted"),
+                lambda: os.unlink(f"{place}/roots:stream"),
+            ):
+                try:
+                    refused()
+                except PermissionError:
+                    continue
+                raise OSError("what only the owner may do was done")
+            write(f"{place}/for all:stream", b"stream")
+            os.unlink(f"{place}/for all:stream")
+            write(f"{place}/own:stream", b"stream")
+            os.unlink(f"{place}/own:stream")
+
+        as_nobody(as_another)
+        with open(f"{place}/roots:stream", "rb") as stream:
+            expect_equal(stream.read(), b"root's", "the stream of root's file")
+    finally:
+        run(PROGRAM, "umount", directory)
+    check_volume(image)
+
+
 def umount_waits_among_strangers(driver, image, directory):
     """Any user can connect to the place where umount waits; the places are for who may unmount."""
     driver.mount(image, directory)
@@ -272,6 +308,7 @@ def main():
                         check_volume(image)
         if is_ours:
             for function, arguments in (
+                (streams_are_for_those_who_may_write, (image, place)),
                 (umount_waits_among_strangers, (driver, image, place)),
                 (nobody_reads_its_messages, (image, place)),
                 (closed_standard_streams, (image,)),
