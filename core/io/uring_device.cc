@@ -397,6 +397,7 @@ Result<> UringDevice::open_file() {
   if (S_ISBLK(status.st_mode) != is_block_device_) {
     return refuse(path_, "replaced while it was opened", NtStatus::SharingViolation);
   }
+  write_protected_ = faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0;
   if (is_block_device_) return measure_block_device();
   TRY(lock_image());
   if (fstat(fd_, &status) != 0) return refuse(path_, error_text(errno), status_of_open(errno));
@@ -469,6 +470,7 @@ Result<> UringDevice::measure_block_device() {
       ioctl(fd_, BLKROGET, &read_only) != 0) {
     return refuse(path_, error_text(errno), status_of_open(errno));
   }
+  write_protected_ = write_protected_ || read_only != 0;
   if (!is_read_only() && read_only != 0) {
     return refuse(path_, "the device is read-only", NtStatus::MediaWriteProtected);
   }

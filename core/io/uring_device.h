@@ -60,6 +60,8 @@ class UringDevice final : public BlockDevice {
   /// Does this process, or another, have it open for writing, or the kernel have it mounted? As it
   /// was when it was opened ReadOnly.
   bool in_use_elsewhere() const { return in_use_elsewhere_; }
+  /// Would ReadWrite be refused for want of rights, or because the device is read-only?
+  bool is_write_protected() const { return write_protected_; }
   bool is_block_device() const { return is_block_device_; }
   bool is_direct() const { return direct_; }
   /// Did the kernel accept the arena? Without, transfers from it are merely slower.
@@ -94,6 +96,7 @@ class UringDevice final : public BlockDevice {
   const Options options_;
   int fd_ = -1;
   bool is_block_device_ = false;
+  bool write_protected_ = false;
   bool direct_ = false;
   bool in_use_elsewhere_ = false;
   bool uses_uring_ = false;

@@ -69,6 +69,9 @@ Verdict probe(const ProbeOptions& options) {
   auto volume = open_volume(options.source, View::Recovered);
   if (!volume) return {code_of_refusal(volume.error()), "it cannot be mounted (see above)"};
   if (volume->device->in_use_elsewhere()) return {kProbeInUse, "it is in use by another program"};
+  if (options.readwrite && volume->device->is_write_protected()) {
+    return {kProbePrivilege, "it is write-protected: it can be mounted read-only"};
+  }
   return judge(*volume, options.readwrite);
 }
 

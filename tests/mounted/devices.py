@@ -140,6 +140,9 @@ def write_protected_device(work, place):
     image = os.path.join(work, "protected.img")
     volume.NtfsWal().format(image, SIZE)
     with loop_device(image, "--read-only") as device:
+        for options, code in (((), 0), (("--readwrite",), 19)):
+            done = run(PROGRAM, "probe", device, *options, check=False)
+            expect_equal(done.returncode, code, f"exit code of probe {options}")
         told = run(PROGRAM, "mount", device, place).stderr
         expect("read-only" in told, f"mount says: {told}")
         with contextlib.suppress(OSError), open(f"{place}/new", "wb"):
