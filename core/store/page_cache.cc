@@ -125,8 +125,7 @@ Result<> PageCache::check_page(const MetadataStream& stream, uint64_t index, Mut
                                Told told) const {
   switch (stream.kind) {
     case PageKind::FileRecord: {
-      const Origin origin{told == Told::Yes ? "file record" : "", index,
-                          index * stream.page_bytes};
+      const Origin origin{told == Told::Yes ? "file record" : "", index, index * stream.page_bytes};
       TRY(unprotect(bytes, origin));
       const auto record = TRY(ondisk::FileRecordView::parse(bytes, origin));
       // Records that were never used say what their maker liked.
@@ -225,8 +224,7 @@ Result<> PageCache::read_around(const MetadataStreamRef& stream, uint64_t index)
     const bool is_asked = page->index_ == index;
     if (!is_asked && (bytes[0] != std::byte{'F'} || bytes[3] != std::byte{'E'})) continue;
     page->number_to_follow_ = number_to_follow(bytes);
-    const auto good =
-        check_page(*stream, page->index_, bytes, is_asked ? Told::Yes : Told::No);
+    const auto good = check_page(*stream, page->index_, bytes, is_asked ? Told::Yes : Told::No);
     if (!good) {
       if (is_asked) return good.error();
       continue;

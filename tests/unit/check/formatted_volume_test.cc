@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/check/check.h"
 #include "core/store/format.h"
 #include "tests/support/memory_device.h"
@@ -56,6 +58,27 @@ TEST(FormattedVolume, PassesFromTheSmallestToTheLargest) {
     FormatOptions format;
     format.content = DeviceContent::Zeroed;
     expect_no_findings(device, format);
+  }
+}
+
+// Where the volume is smaller than its device, Windows looks for the copy behind the volume, and
+// ntfsresize leaves it at the end of the device.
+TEST(FormattedVolume, HasItsCopyOfTheBootSectorBehindItselfOrAtTheEndOfTheDevice) {
+  constexpr uint64_t kVolume = 8 * kMiB;
+  for (const bool moves : {true, false}) {
+    MemoryDevice device(kVolume + kMiB);
+    FormatOptions format;
+    format.content = DeviceContent::Zeroed;
+    format.size_bytes = kVolume;
+    ASSERT_TRUE(format_volume(device, format));
+    AlignedBuffer sector(512);
+    ASSERT_TRUE(device.read(0, sector.bytes()));
+    if (moves) ASSERT_TRUE(device.write(device.size_bytes() - 512, sector.bytes()));
+    std::ranges::fill(sector.bytes(), std::byte{0});
+    ASSERT_TRUE(device.write(kVolume - 512, sector.bytes()));
+    const auto report = check_volume(device, {});
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->is_clean(), moves);
   }
 }
 
