@@ -45,6 +45,7 @@ constexpr std::array kFlags = {
     Flag{"efs_raw", &MountOptions::raw_encrypted, true},
     Flag{"show_sys_files", &MountOptions::show_system_files, true},
     Flag{"showmeta", &MountOptions::show_system_files, true},
+    Flag{"noshowmeta", &MountOptions::show_system_files, false},
     Flag{"hide_hid_files", &MountOptions::hide_hidden_files, true},
     Flag{"nohidden", &MountOptions::hide_hidden_files, true},
     Flag{"hide_dot_files", &MountOptions::hide_dot_files, true},
@@ -78,9 +79,11 @@ constexpr std::array kMeaningless = {
     Meaningless{"recover", "that is what happens anyway"},
     Meaningless{"force", "it is not needed"},
     Meaningless{"prealloc", "space is allocated late and in one piece anyway"},
+    Meaningless{"noprealloc", "space is allocated late and in one piece anyway"},
     Meaningless{"silent", "chmod and chown work"},
     Meaningless{"posix_nlink", "link counts are right anyway"},
     Meaningless{"sparse", "holes are kept anyway"},
+    Meaningless{"nosparse", "holes are kept"},
     Meaningless{"disable_sparse", "holes are kept"},
     Meaningless{"sys_immutable", "system files cannot be changed anyway"},
     Meaningless{"delay_mtime", "times are written late anyway"},
@@ -141,13 +144,22 @@ class Parser {
   }
 
   bool take_flag(const Given& given) {
-    if (given.value) return false;
+    const std::optional<bool> is_on = given.value ? truth_of(*given.value) : true;
+    if (!is_on) return false;
     for (const Flag& flag : kFlags) {
       if (flag.name != given.name) continue;
-      parsed_.options.*flag.field = flag.value;
+      parsed_.options.*flag.field = *is_on ? flag.value : !flag.value;
       return true;
     }
     return false;
+  }
+
+  /// "case_sensitive=no": the kernel's ntfs has values where others have names.
+  static std::optional<bool> truth_of(std::string_view value) {
+    constexpr std::array<std::string_view, 3> kTrue = {"1", "true", "yes"};
+    constexpr std::array<std::string_view, 3> kFalse = {"0", "false", "no"};
+    if (contains(kTrue, value)) return true;
+    return contains(kFalse, value) ? std::optional(false) : std::nullopt;
   }
 
   bool take_kernel_flag(const Given& given) {
@@ -198,7 +210,7 @@ class Parser {
     };
     constexpr std::array kChoices = {
         Choice{"locks", "advisory|mandatory"},
-        Choice{"errors", "remount-ro|continue"},
+        Choice{"errors", "remount-ro|continue|recover"},
         Choice{"streams_interface", "none|xattr|windows"},
     };
     for (const Choice& choice : kChoices) {

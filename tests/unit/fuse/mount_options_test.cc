@@ -51,6 +51,19 @@ TEST(MountOptions, TakesWhatFstabLinesForNtfs3Say) {
   EXPECT_EQ(parsed.options.ownership.directory_mask, 0022u);
 }
 
+TEST(MountOptions, TakesWhatFstabLinesForTheKernelsNtfsSay) {
+  const auto parsed =
+      parse("show_sys_files=true,case_sensitive=no,disable_sparse=1,errors=recover");
+  EXPECT_EQ(parsed.error, "");
+  EXPECT_TRUE(parsed.options.show_system_files);
+  EXPECT_TRUE(parsed.options.ignore_case);
+  const auto others = parse("show_sys_files=false,case_sensitive=1,noprealloc,nosparse,noshowmeta");
+  EXPECT_EQ(others.error, "");
+  EXPECT_FALSE(others.options.show_system_files);
+  EXPECT_FALSE(others.options.ignore_case);
+  EXPECT_NE(parse("show_sys_files=perhaps").error, "");
+}
+
 TEST(MountOptions, TheLastOfTwoCounts) {
   EXPECT_TRUE(parse("rw,ro").options.read_only);
   EXPECT_FALSE(parse("ro,rw").options.read_only);
