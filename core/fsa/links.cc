@@ -29,13 +29,13 @@ Result<ondisk::DuplicatedInformation> duplicated_of(Volume& volume, FileReferenc
 
 Result<> ObjectStore::link(File& file, File& directory, std::u16string_view name) {
   TRY(check_name(name, options_.windows_names ? NameRules::Windows : NameRules::Posix));
-  if (file.is_unlinked()) return NtStatus::ObjectNameNotFound;
   TRY(check_ordinary(file));
   TRY(break_oplock(file, OplockOperation::Rename));
   const auto linked = with_reclaim(*volume_, [&]() -> Result<> {
     Transaction transaction(volume_->journal());
     TRY(transaction.begin());
     TRY(check_parent(directory));
+    if (file.is_unlinked()) return NtStatus::ObjectNameNotFound;
     const PageRef page = TRY(volume_->mft().base_record(file.reference()));
     if (ondisk::FileRecordView::of_valid(page->bytes()).is_directory()) {
       return NtStatus::FileIsADirectory;

@@ -444,6 +444,7 @@ class ObjectStore {
   Result<FileReference> find_or_make_deleted_directory();
   Result<> remove_entry(Transaction& transaction, IndexTree& directory, Attributes& file,
                         const NamedEntry& entry, FileReference deleted, RemovedFile& removed);
+  static void mark_removal(const RemovedFile& removed);
   void finish_removal(const RemovedFile& removed);
   Result<StreamPtr> find_stream_locked(File& file, std::u16string_view name);
   Result<> check_streams_removal(File& file);

@@ -113,6 +113,11 @@ Result<> ObjectStore::remove_entry(Transaction& transaction, IndexTree& director
   return add_name(transaction, file, tree, waiting);
 }
 
+/// Just before the commit of remove_entry: whoever looks under the lock from then on must know.
+void ObjectStore::mark_removal(const RemovedFile& removed) {
+  if (removed.was_last_name) removed.file->mark_unlinked();
+}
+
 /// After the commit of remove_entry. No lock is held.
 void ObjectStore::finish_removal(const RemovedFile& removed) {
   if (removed.file == nullptr) return;
@@ -122,7 +127,6 @@ void ObjectStore::finish_removal(const RemovedFile& removed) {
     removed.file->note_times(times);
     return;
   }
-  removed.file->mark_unlinked();
   if (removed.remains.is_directory) end_watches(*removed.file);
   if (removed.is_freed) {
     removed.file->mark_freed(removed.remains);
@@ -265,6 +269,7 @@ Result<FileReference> ObjectStore::remove(File& directory, std::u16string_view n
     entry = TRY(long_entry(file, tree, *entry));
     removed = {};
     TRY(remove_entry(transaction, tree, file, *entry, deleted, removed));
+    mark_removal(removed);
     transaction.commit();
     return entry->reference;
   });

@@ -169,6 +169,7 @@ Result<> ObjectStore::rename(File& from_directory, std::u16string_view from, Fil
     if (is_renamed && successor != nullptr) {
       TRY(create_now(transaction, from_directory.reference(), from, *successor));
     }
+    mark_removal(removed);
     transaction.commit();
     return is_renamed;
   });

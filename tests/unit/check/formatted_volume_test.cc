@@ -73,7 +73,9 @@ TEST(FormattedVolume, HasItsCopyOfTheBootSectorBehindItselfOrAtTheEndOfTheDevice
     ASSERT_TRUE(format_volume(device, format));
     AlignedBuffer sector(512);
     ASSERT_TRUE(device.read(0, sector.bytes()));
-    if (moves) ASSERT_TRUE(device.write(device.size_bytes() - 512, sector.bytes()));
+    if (moves) {
+      ASSERT_TRUE(device.write(device.size_bytes() - 512, sector.bytes()));
+    }
     std::ranges::fill(sector.bytes(), std::byte{0});
     ASSERT_TRUE(device.write(kVolume - 512, sector.bytes()));
     const auto report = check_volume(device, {});
