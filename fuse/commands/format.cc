@@ -75,8 +75,9 @@ void print_summary(const FormatCommandOptions& options, const FormatSummary& sum
 int check_content(const FormatCommandOptions& options, BlockDevice& device) {
   if (options.force) return kExitSuccess;
   std::string content;
-  if (Volume::read_geometry(device)) {
-    content = "an NTFS volume";  // one with shared clusters, too, which only this driver knows
+  if (const auto geometry = Volume::read_geometry(device)) {
+    content =
+        geometry->has_refcounts ? "an NTFS volume whose files share clusters" : "an NTFS volume";
   } else if (const auto found = recognize_content(options.source); found) {
     content = *found;
   } else {
