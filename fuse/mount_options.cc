@@ -59,6 +59,9 @@ constexpr std::array kFlags = {
     Flag{"nofail", &MountOptions::nofail, true},
 };
 
+/// Flags that the kernel's ntfs gives values: "case_sensitive=no".
+constexpr std::array<std::string_view, 2> kWithTruth = {"show_sys_files", "case_sensitive"};
+
 /// Passed on to mount(2), which makes them true.
 constexpr std::array<std::string_view, 11> kKernelFlags = {
     "suid", "nosuid", "dev",     "nodev",      "exec",   "noexec",
@@ -144,7 +147,10 @@ class Parser {
   }
 
   bool take_flag(const Given& given) {
-    const std::optional<bool> is_on = given.value ? truth_of(*given.value) : true;
+    const bool may_have_value = contains(kWithTruth, given.name);
+    const std::optional<bool> is_on = !given.value     ? true
+                                      : may_have_value ? truth_of(*given.value)
+                                                       : std::nullopt;
     if (!is_on) return false;
     for (const Flag& flag : kFlags) {
       if (flag.name != given.name) continue;
@@ -154,7 +160,6 @@ class Parser {
     return false;
   }
 
-  /// "case_sensitive=no": the kernel's ntfs has values where others have names.
   static std::optional<bool> truth_of(std::string_view value) {
     constexpr std::array<std::string_view, 3> kTrue = {"1", "true", "yes"};
     constexpr std::array<std::string_view, 3> kFalse = {"0", "false", "no"};

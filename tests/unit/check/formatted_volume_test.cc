@@ -71,13 +71,14 @@ TEST(FormattedVolume, HasItsCopyOfTheBootSectorBehindItselfOrAtTheEndOfTheDevice
     format.content = DeviceContent::Zeroed;
     format.size_bytes = kVolume;
     ASSERT_TRUE(format_volume(device, format));
-    AlignedBuffer sector(512);
-    ASSERT_TRUE(device.read(0, sector.bytes()));
+    AlignedBuffer buffer(512);
+    const MutableBytes sector = buffer.bytes().first(512);
+    ASSERT_TRUE(device.read(0, sector));
     if (moves) {
-      ASSERT_TRUE(device.write(device.size_bytes() - 512, sector.bytes()));
+      ASSERT_TRUE(device.write(device.size_bytes() - 512, sector));
     }
-    std::ranges::fill(sector.bytes(), std::byte{0});
-    ASSERT_TRUE(device.write(kVolume - 512, sector.bytes()));
+    std::ranges::fill(sector, std::byte{0});
+    ASSERT_TRUE(device.write(kVolume - 512, sector));
     const auto report = check_volume(device, {});
     ASSERT_TRUE(report);
     EXPECT_EQ(report->is_clean(), moves);
